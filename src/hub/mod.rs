@@ -1,0 +1,3 @@
+//! Who is joined here, and getting frames to them.
+
+pub mod outbox;

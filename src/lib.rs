@@ -1,0 +1,8 @@
+//! Rowcast: PostgreSQL changes, broadcast and presence over WebSockets.
+
+pub mod hub;
+pub mod postgres;
+pub mod protocol;
+pub mod replication;
+pub mod runtime;
+pub mod topic;

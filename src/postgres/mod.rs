@@ -1,0 +1,5 @@
+//! Talking to PostgreSQL: settings, SQL pool, replication wire, pgoutput.
+//!
+//! The only module that names tokio-postgres.
+
+pub mod connect;

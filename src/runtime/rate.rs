@@ -1,0 +1,1 @@
+//! Rates averaged over a sliding minute.
