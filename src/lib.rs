@@ -1,5 +1,6 @@
 //! Rowcast: PostgreSQL changes, broadcast and presence over WebSockets.
 
+pub mod error_code;
 pub mod hub;
 pub mod postgres;
 pub mod protocol;
