@@ -1,9 +1,13 @@
 //! Rowcast: PostgreSQL changes, broadcast and presence over WebSockets.
 
+pub mod auth;
+pub mod broadcast;
 pub mod error_code;
 pub mod hub;
 pub mod postgres;
+pub mod presence;
 pub mod protocol;
 pub mod replication;
 pub mod runtime;
+pub mod tenants;
 pub mod topic;

@@ -11,10 +11,24 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::protocol::prepared::Frame;
+use crate::{hub::ChannelId, protocol::prepared::Frame};
 
-/// Bytes charged for each queued frame beside its own length.
-const FRAME_COST: usize = 64;
+/// Bytes charged for each queued item beside its own length.
+const ITEM_COST: usize = 64;
+
+/// One thing for the socket's task to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// Send this.
+    Frame(Frame),
+    /// Shut one of the socket's channels down, in order, for this reason.
+    Shutdown {
+        /// The channel.
+        channel: ChannelId,
+        /// What its client is told.
+        reason: &'static str,
+    },
+}
 
 /// The sending end that the hub and the pipelines hold, and the receiving end
 /// that the socket's task drains.
@@ -27,7 +41,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Frame>,
+    items: VecDeque<Item>,
     bytes: usize,
     state: State,
 }
@@ -43,8 +57,8 @@ enum State {
 /// What [`Outbox::drain`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
-    /// All frames that were queued, possibly none.
-    Frames,
+    /// All that was queued, possibly nothing.
+    Items,
     /// The reader was too slow: close the socket.
     Overflowed,
 }
@@ -57,23 +71,32 @@ impl Outbox {
 
     /// Queues a frame. False if the outbox overflowed or is closed.
     pub fn push(&self, frame: Frame) -> bool {
+        let cost = frame.len() + ITEM_COST;
+        self.push_item(Item::Frame(frame), cost)
+    }
+
+    /// Asks the socket's task to shut a channel down, after what is queued.
+    pub fn shut_down(&self, channel: ChannelId, reason: &'static str) -> bool {
+        self.push_item(Item::Shutdown { channel, reason }, ITEM_COST)
+    }
+
+    fn push_item(&self, item: Item, cost: usize) -> bool {
         let mut queue = self.lock();
         if queue.state != State::Open {
             return false;
         }
-        let cost = frame.len() + FRAME_COST;
         // A single frame larger than the limit passes an empty queue, or it never could.
-        if queue.bytes + cost > self.limit && !queue.frames.is_empty() {
+        if queue.bytes + cost > self.limit && !queue.items.is_empty() {
             queue.state = State::Overflowed;
-            queue.frames = VecDeque::new();
+            queue.items = VecDeque::new();
             queue.bytes = 0;
             drop(queue);
             self.wake.notify_one();
             return false;
         }
-        let was_empty = queue.frames.is_empty();
+        let was_empty = queue.items.is_empty();
         queue.bytes += cost;
-        queue.frames.push_back(frame);
+        queue.items.push_back(item);
         drop(queue);
         if was_empty {
             self.wake.notify_one();
@@ -86,7 +109,7 @@ impl Outbox {
         loop {
             {
                 let queue = self.lock();
-                if queue.state == State::Overflowed || !queue.frames.is_empty() {
+                if queue.state == State::Overflowed || !queue.items.is_empty() {
                     return;
                 }
             }
@@ -102,25 +125,25 @@ impl Outbox {
     }
 
     /// Moves everything queued to the end of `into`.
-    pub fn drain(&self, into: &mut Vec<Frame>) -> Drained {
+    pub fn drain(&self, into: &mut Vec<Item>) -> Drained {
         let mut queue = self.lock();
         if queue.state == State::Overflowed {
             return Drained::Overflowed;
         }
-        into.extend(queue.frames.drain(..));
+        into.extend(queue.items.drain(..));
         queue.bytes = 0;
         // Give the memory of a burst back: most sockets idle most of the time.
-        if queue.frames.capacity() > 16 {
-            queue.frames = VecDeque::new();
+        if queue.items.capacity() > 16 {
+            queue.items = VecDeque::new();
         }
-        Drained::Frames
+        Drained::Items
     }
 
     /// Refuses everything from now on and drops what is queued.
     pub fn close(&self) {
         let mut queue = self.lock();
         queue.state = State::Closed;
-        queue.frames = VecDeque::new();
+        queue.items = VecDeque::new();
         queue.bytes = 0;
     }
 
@@ -133,10 +156,10 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn drained(outbox: &Outbox) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        assert_eq!(outbox.drain(&mut frames), Drained::Frames);
-        frames
+    fn drained(outbox: &Outbox) -> Vec<Item> {
+        let mut items = Vec::new();
+        assert_eq!(outbox.drain(&mut items), Drained::Items);
+        items
     }
 
     #[tokio::test]
@@ -144,7 +167,10 @@ mod tests {
         let outbox = Outbox::new(1000);
         assert!(outbox.push(Frame::text("a")) && outbox.push(Frame::text("b")));
         outbox.ready().await;
-        assert_eq!(drained(&outbox), [Frame::text("a"), Frame::text("b")]);
+        outbox.shut_down(ChannelId(7), "why");
+        let shutdown = Item::Shutdown { channel: ChannelId(7), reason: "why" };
+        let frame = |text| Item::Frame(Frame::text(text));
+        assert_eq!(drained(&outbox), [frame("a"), frame("b"), shutdown]);
         assert_eq!(drained(&outbox), []);
     }
 

@@ -20,7 +20,7 @@ const USER_BROADCAST: u8 = 4;
 /// # Errors
 ///
 /// Any [`DecodeError`] but [`DecodeError::Malformed`], which is for an empty frame.
-pub fn decode(frame: &Bytes) -> Result<Inbound, DecodeError> {
+pub(super) fn decode(frame: &Bytes) -> Result<Inbound, DecodeError> {
     let mut reader = Reader { frame, at: 0 };
     match reader.byte().map_err(|_| DecodeError::Malformed)? {
         PUSH => {

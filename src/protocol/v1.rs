@@ -28,7 +28,7 @@ struct Members<'a> {
 /// # Errors
 ///
 /// [`DecodeError::Malformed`] unless it is an object with all four members.
-pub fn decode(text: &str) -> Result<Inbound, DecodeError> {
+pub(super) fn decode(text: &str) -> Result<Inbound, DecodeError> {
     let frame: Members<'_> = serde_json::from_str(text).map_err(|_| DecodeError::Malformed)?;
     // serde also reads structs from arrays, which version 1 is not.
     if !text.trim_start().starts_with('{') {

@@ -16,7 +16,7 @@ use super::message::{DecodeError, Inbound, Payload, Ref};
 /// # Errors
 ///
 /// [`DecodeError::Malformed`] for anything else.
-pub fn decode(text: &str) -> Result<Inbound, DecodeError> {
+pub(super) fn decode(text: &str) -> Result<Inbound, DecodeError> {
     let frame: Elements<'_> = serde_json::from_str(text).map_err(|_| DecodeError::Malformed)?;
     Ok(Inbound {
         join_ref: Ref::from_json(frame.join_ref).ok_or(DecodeError::Malformed)?,

@@ -1,0 +1,140 @@
+//! The claims of a verified token.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use super::jwt::TokenError;
+
+/// Claims of a token whose signature was right. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Claims(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
+    json: Box<str>,
+    role: Arc<str>,
+    expires_at: i64,
+    subject: Option<Box<str>>,
+}
+
+impl Claims {
+    /// Reads claims, given as the JSON text of the token's payload.
+    /// `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`] when they are not usable: see its variants.
+    pub fn parse(json: &str, now: i64) -> Result<Self, TokenError> {
+        let claims: Map<String, Value> =
+            serde_json::from_str(json).map_err(|_| TokenError::Invalid)?;
+        let expires_at = claims.get("exp").map(seconds).transpose()?;
+        claims.get("iat").map(seconds).transpose()?;
+        if let Some(expires_at) = expires_at
+            && expires_at <= now
+        {
+            return Err(TokenError::Expired { seconds: now - expires_at });
+        }
+        let (Some(role), Some(expires_at)) = (claims.get("role"), expires_at) else {
+            return Err(TokenError::MissingClaims);
+        };
+        // A role that is no text names no database role; it reads as the empty one.
+        let role = role.as_str().unwrap_or_default();
+        let subject = claims.get("sub").and_then(Value::as_str).map(Into::into);
+        Ok(Self(Arc::new(Inner { json: json.into(), role: role.into(), expires_at, subject })))
+    }
+
+    /// All claims as JSON text, as they were signed.
+    pub fn as_json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// The database role.
+    pub fn role(&self) -> &Arc<str> {
+        &self.0.role
+    }
+
+    /// `sub`: usually the user's id.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// `exp`: seconds since 1970.
+    pub fn expires_at(&self) -> i64 {
+        self.0.expires_at
+    }
+
+    /// Fails once the token has expired.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Expired`].
+    pub fn check_expiry(&self, now: i64) -> Result<(), TokenError> {
+        let seconds = now - self.0.expires_at;
+        if seconds >= 0 { Err(TokenError::Expired { seconds }) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Claims {
+    // The claims themselves never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").field("role", &self.0.role).finish_non_exhaustive()
+    }
+}
+
+/// A numeric date, fractions rounded.
+fn seconds(value: &Value) -> Result<i64, TokenError> {
+    if let Some(whole) = value.as_i64() {
+        return Ok(whole);
+    }
+    match value.as_f64() {
+        #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
+        Some(number) if number.abs() < 1e15 => Ok(number.round() as i64),
+        _ => Err(TokenError::Invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_000;
+
+    #[test]
+    fn role_and_exp_are_required() {
+        let claims = Claims::parse(r#"{"role":"anon","exp":2000,"sub":"u"}"#, NOW).unwrap();
+        assert_eq!((claims.role().as_ref(), claims.subject()), ("anon", Some("u")));
+        assert_eq!(Claims::parse(r#"{"exp":2000}"#, NOW), Err(TokenError::MissingClaims));
+        assert_eq!(Claims::parse(r#"{"role":"anon"}"#, NOW), Err(TokenError::MissingClaims));
+    }
+
+    #[test]
+    fn expiry_has_no_leeway_and_may_be_fractional() {
+        let at = |exp: &str| Claims::parse(&format!(r#"{{"role":"a","exp":{exp}}}"#), NOW);
+        assert_eq!(at("1000"), Err(TokenError::Expired { seconds: 0 }));
+        assert_eq!(at("-5"), Err(TokenError::Expired { seconds: 1005 }));
+        assert_eq!(at("1000.6").unwrap().expires_at(), 1001);
+        let claims = at("1001").unwrap();
+        assert_eq!(claims.check_expiry(1000), Ok(()));
+        assert_eq!(claims.check_expiry(1003), Err(TokenError::Expired { seconds: 2 }));
+    }
+
+    #[test]
+    fn dates_that_are_no_numbers_are_invalid() {
+        for claims in [
+            r#"{"role":"a","exp":"2000"}"#,
+            r#"{"role":"a","exp":null}"#,
+            r#"{"role":"a","exp":1e300}"#,
+            r#"{"role":"a","exp":2000,"iat":"x"}"#,
+            "[]",
+            r#""text""#,
+        ] {
+            assert_eq!(Claims::parse(claims, NOW), Err(TokenError::Invalid), "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_role_that_is_no_text_is_nobodys() {
+        assert_eq!(Claims::parse(r#"{"role":7,"exp":2000}"#, NOW).unwrap().role().as_ref(), "");
+    }
+}

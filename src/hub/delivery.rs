@@ -1,0 +1,115 @@
+//! Fan-out: one message to everybody on a topic, encoded once per serializer.
+
+use crate::protocol::{
+    Vsn,
+    prepared::{Fanout, Frame},
+};
+
+use super::{ChannelId, Interest, Key, topics::Hub};
+
+impl Hub {
+    /// Sends `message` to the subscribers of a topic that want `interest`,
+    /// except `skip`. Returns how many outboxes took it.
+    pub fn publish(
+        &self,
+        key: &Key,
+        message: &Fanout,
+        interest: Interest,
+        skip: Option<ChannelId>,
+    ) -> u64 {
+        let Some(members) = self.members(key) else { return 0 };
+        let mut frames = Encoded { message, topic: key.topic.as_str(), v1: None, v2: None };
+        let mut delivered = 0;
+        for member in members.read().iter() {
+            if Some(member.id) == skip || !member.interest().has(interest) {
+                continue;
+            }
+            if let Some(frame) = frames.get(member.vsn) {
+                delivered += u64::from(member.outbox.push(frame));
+            }
+        }
+        delivered
+    }
+
+    /// Asks for every channel of a topic that wants `interest` to be shut down.
+    pub fn shut_down(&self, key: &Key, interest: Interest, reason: &'static str) {
+        let Some(members) = self.members(key) else { return };
+        for member in members.read().iter() {
+            if member.interest().has(interest) {
+                member.outbox.shut_down(member.id, reason);
+            }
+        }
+    }
+}
+
+/// The frames of one message, made when the first receiver of a version is met.
+struct Encoded<'a> {
+    message: &'a Fanout,
+    topic: &'a str,
+    v1: Option<Option<Frame>>,
+    v2: Option<Option<Frame>>,
+}
+
+impl Encoded<'_> {
+    fn get(&mut self, vsn: Vsn) -> Option<Frame> {
+        let (message, topic) = (self.message, self.topic);
+        let slot = match vsn {
+            Vsn::V1 => &mut self.v1,
+            Vsn::V2 => &mut self.v2,
+        };
+        slot.get_or_insert_with(|| message.encode(vsn, topic)).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        hub::{
+            Subscriber,
+            outbox::{Item, Outbox},
+        },
+        topic::Topic,
+    };
+
+    fn member(vsn: Vsn, interest: Interest) -> Arc<Subscriber> {
+        Subscriber::new(vsn, Arc::new(Outbox::new(10_000)), interest)
+    }
+
+    fn received(member: &Subscriber) -> Vec<Item> {
+        let mut items = Vec::new();
+        member.outbox.drain(&mut items);
+        items
+    }
+
+    fn bytes(items: &[Item]) -> &Bytes {
+        match items {
+            [Item::Frame(Frame::Text(bytes))] => bytes,
+            other => panic!("expected one text frame, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn receivers_of_one_version_share_the_bytes_and_the_sender_gets_none() {
+        let hub = Hub::new();
+        let topic = Topic::from_sub_topic("a").unwrap();
+        let key = Key { tenant: Arc::from("t"), private: false, topic };
+        let sender = member(Vsn::V2, Interest::ALL);
+        let (one, two) = (member(Vsn::V2, Interest::ALL), member(Vsn::V2, Interest::ALL));
+        let old = member(Vsn::V1, Interest::BROADCAST);
+        let deaf = member(Vsn::V2, Interest::PRESENCE);
+        for each in [&sender, &one, &two, &old, &deaf] {
+            hub.join(&key, each);
+        }
+        let message = Fanout::Json { event: "broadcast", payload: Bytes::from_static(b"{}") };
+        assert_eq!(hub.publish(&key, &message, Interest::BROADCAST, Some(sender.id)), 3);
+        let (first, second) = (received(&one), received(&two));
+        assert_eq!(bytes(&first).as_ptr(), bytes(&second).as_ptr(), "encoded once");
+        assert!(bytes(&received(&old)).starts_with(b"{"));
+        assert_eq!((received(&sender), received(&deaf)), (vec![], vec![]));
+    }
+}

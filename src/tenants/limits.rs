@@ -1,0 +1,121 @@
+//! What a tenant may use, and the counters that hold it to it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::runtime::rate::Rate;
+
+/// Limits of a tenant. Names and defaults are those of Supabase Realtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sockets with at least one successful join.
+    pub max_concurrent_users: usize,
+    /// Broadcasts sent and delivered, a second.
+    pub max_events_per_second: u64,
+    /// Joins, a second.
+    pub max_joins_per_second: u64,
+    /// Channels of one socket.
+    pub max_channels_per_client: usize,
+    /// Presence messages sent and delivered, a second.
+    pub max_presence_events_per_second: u64,
+    /// Largest broadcast or tracked payload, in kilobytes of 1000.
+    pub max_payload_size_in_kb: usize,
+    /// Presence calls of one channel within the window.
+    pub client_presence_max_calls: u32,
+    /// Length of that window.
+    pub client_presence_window: Duration,
+}
+
+impl Limits {
+    /// The payload limit in bytes, as the original counts it.
+    pub fn max_payload_bytes(&self) -> usize {
+        self.max_payload_size_in_kb.saturating_mul(1000).saturating_add(500)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_users: 200,
+            max_events_per_second: 100,
+            max_joins_per_second: 100,
+            max_channels_per_client: 100,
+            max_presence_events_per_second: 1000,
+            max_payload_size_in_kb: 3000,
+            client_presence_max_calls: 5,
+            client_presence_window: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Running counters of one tenant on this node.
+#[derive(Debug)]
+pub struct Meters {
+    /// Upgrades and joins.
+    pub joins: Rate,
+    /// Broadcasts.
+    pub events: Rate,
+    /// Database changes delivered.
+    pub db_events: Rate,
+    /// Presence messages.
+    pub presence_events: Rate,
+    users: Arc<AtomicUsize>,
+}
+
+impl Meters {
+    /// Counters at zero for these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            joins: Rate::per_minute(limits.max_joins_per_second),
+            events: Rate::per_minute(limits.max_events_per_second),
+            db_events: Rate::per_minute(limits.max_events_per_second),
+            presence_events: Rate::per_minute(limits.max_presence_events_per_second),
+            users: Arc::default(),
+        }
+    }
+
+    /// Sockets counted as users now.
+    pub fn users(&self) -> usize {
+        self.users.load(Ordering::Relaxed)
+    }
+
+    /// Counts a socket as a user until the seat is dropped.
+    pub fn take_seat(&self) -> Seat {
+        self.users.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(&self.users))
+    }
+}
+
+/// One counted user.
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_seat_counts_until_it_is_dropped() {
+        let meters = Meters::new(&Limits::default());
+        let seat = meters.take_seat();
+        assert_eq!(meters.users(), 1);
+        drop(seat);
+        assert_eq!(meters.users(), 0);
+    }
+
+    #[test]
+    fn the_payload_limit_has_the_originals_slack() {
+        assert_eq!(Limits::default().max_payload_bytes(), 3_000_500);
+    }
+}

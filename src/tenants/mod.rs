@@ -1,0 +1,6 @@
+//! Tenants: identity, keys, limits, and the schema in their databases.
+
+pub mod limits;
+pub mod tenant;
+
+pub use self::{limits::Limits, tenant::Tenant};
