@@ -79,6 +79,8 @@ codes! {
     Unauthorized,
     /// The database cannot be reached.
     UnableToConnectToProject,
+    /// A replay that was refused or failed.
+    UnableToReplayMessages,
     /// A subscription that failed.
     UnableToSubscribeToPostgres,
     /// Anything else in a join.

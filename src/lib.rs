@@ -3,11 +3,15 @@
 pub mod auth;
 pub mod broadcast;
 pub mod error_code;
+pub mod http;
 pub mod hub;
 pub mod postgres;
+pub mod postgres_changes;
 pub mod presence;
 pub mod protocol;
 pub mod replication;
 pub mod runtime;
+pub mod session;
+pub mod telemetry;
 pub mod tenants;
 pub mod topic;

@@ -4,7 +4,7 @@
 //! SQL functions and policies use; the prefix exists on the socket only. A
 //! [`Topic`] holds both without a second allocation and is never empty.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// What every channel topic starts with on a socket.
 pub const PREFIX: &str = "realtime:";
@@ -61,6 +61,13 @@ impl Topic {
     /// The topic without `realtime:`.
     pub fn sub_topic(&self) -> &str {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
+    }
+}
+
+// Equality and hash are those of the text, so maps keyed by topic look texts up.
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -91,7 +91,8 @@ impl Keys {
         else {
             return Err(TokenError::NotAJwt);
         };
-        let head: Head = serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::NotAJwt)?;
+        let head: Head =
+            serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::NotAJwt)?;
         let claims = String::from_utf8(decode(payload)?).map_err(|_| TokenError::NotAJwt)?;
         serde_json::from_str::<serde::de::IgnoredAny>(&claims).map_err(|_| TokenError::NotAJwt)?;
 

@@ -81,4 +81,3 @@ fn fanout(payload: Payload) -> Fanout {
         Payload::User(broadcast) => Fanout::User { broadcast, meta: String::new() },
     }
 }
-

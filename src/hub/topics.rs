@@ -4,26 +4,21 @@
 //! leaving take the shard's lock for writing, publishing takes it for reading
 //! and only to find the topic. Locks are never held across an await.
 
-use std::{
-    hash::BuildHasher as _,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
-};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{Key, Subscriber};
+use crate::runtime::shards::Shards;
 
-/// Enough that joins of different topics rarely meet.
-const SHARDS: usize = 64;
+use super::{Key, Subscriber};
 
 type Shard = RwLock<HashMap<Key, Arc<Members>, RandomState>>;
 
 /// All topics with subscribers on this node.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Hub {
-    shards: Box<[Shard]>,
-    hasher: RandomState,
+    shards: Shards<Shard>,
 }
 
 /// The subscribers of one topic.
@@ -33,13 +28,12 @@ pub(super) struct Members(RwLock<Vec<Arc<Subscriber>>>);
 impl Hub {
     /// A hub nobody has joined.
     pub fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Self { shards, hasher: RandomState::default() }
+        Self::default()
     }
 
     /// Adds a subscriber to a topic.
     pub fn join(&self, key: &Key, subscriber: &Arc<Subscriber>) {
-        let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shards.of(key).write().unwrap_or_else(PoisonError::into_inner);
         if let Some(members) = shard.get(key) {
             members.add(subscriber);
         } else {
@@ -51,7 +45,7 @@ impl Hub {
 
     /// Removes a subscriber, and with the last one the topic.
     pub fn leave(&self, key: &Key, subscriber: &Subscriber) {
-        let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shards.of(key).write().unwrap_or_else(PoisonError::into_inner);
         if shard.get(key).is_some_and(|members| members.remove(subscriber)) {
             shard.remove(key);
             if shard.is_empty() {
@@ -66,21 +60,8 @@ impl Hub {
     }
 
     pub(super) fn members(&self, key: &Key) -> Option<Arc<Members>> {
-        let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shards.of(key).read().unwrap_or_else(PoisonError::into_inner);
         shard.get(key).map(Arc::clone)
-    }
-
-    fn shard(&self, key: &Key) -> &Shard {
-        let hash = self.hasher.hash_one(key);
-        let index = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
-        &self.shards[index]
-    }
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -122,11 +103,7 @@ mod tests {
     };
 
     fn key(topic: &str) -> Key {
-        Key {
-            tenant: Arc::from("t"),
-            private: false,
-            topic: Topic::from_sub_topic(topic).unwrap(),
-        }
+        Key { tenant: Arc::from("t"), private: false, topic: Topic::from_sub_topic(topic).unwrap() }
     }
 
     fn subscriber() -> Arc<Subscriber> {

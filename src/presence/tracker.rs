@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     hub::{ChannelId, Interest, Key, topics::Hub},
     protocol::prepared::Fanout,
+    runtime::shards::Shards,
 };
 
 use super::state::{Diff, Meta, State};
@@ -26,7 +27,7 @@ type Topics = HashMap<Key, State, RandomState>;
 #[derive(Debug)]
 pub struct Tracker {
     hub: Arc<Hub>,
-    topics: Mutex<Topics>,
+    topics: Shards<Mutex<Topics>>,
 }
 
 /// What a track or untrack did.
@@ -39,12 +40,12 @@ pub struct Tracked {
 impl Tracker {
     /// Presence for the topics of `hub`.
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, topics: Mutex::default() }
+        Self { hub, topics: Shards::new() }
     }
 
     /// Tracks a channel under `key`, or changes what it tracked.
     pub fn track(&self, topic: &Key, channel: ChannelId, key: &str, meta: Meta) -> Tracked {
-        let mut topics = self.lock();
+        let mut topics = self.lock(topic);
         let state = match topics.get_mut(topic) {
             Some(state) => state,
             None => topics.entry(topic.clone()).or_default(),
@@ -55,7 +56,7 @@ impl Tracker {
 
     /// Ends a channel's presence, if it had one.
     pub fn untrack(&self, topic: &Key, channel: ChannelId) -> Tracked {
-        let mut topics = self.lock();
+        let mut topics = self.lock(topic);
         let Some(state) = topics.get_mut(topic) else { return Tracked { told: 0 } };
         let diff = state.untrack(channel);
         if state.is_empty() {
@@ -67,7 +68,7 @@ impl Tracker {
     /// Runs `enter` with the JSON text of the topic's state while it cannot
     /// change: whoever joins the hub in there misses nothing and sees nothing twice.
     pub fn enter<R>(&self, topic: &Key, enter: impl FnOnce(&[u8]) -> R) -> R {
-        let topics = self.lock();
+        let topics = self.lock(topic);
         match topics.get(topic) {
             Some(state) => enter(&state.render()),
             None => enter(b"{}"),
@@ -81,8 +82,8 @@ impl Tracker {
         Tracked { told: self.hub.publish(topic, &message, Interest::PRESENCE, None) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Topics> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, topic: &Key) -> MutexGuard<'_, Topics> {
+        self.topics.of(topic).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -87,8 +87,7 @@ mod tests {
 
     #[test]
     fn a_refusal_gives_its_reason() {
-        let (_, v2) =
-            both(|vsn| refused(vsn, &Ref::NULL, &Ref::string("2"), "x", r#"no "way""#));
+        let (_, v2) = both(|vsn| refused(vsn, &Ref::NULL, &Ref::string("2"), "x", r#"no "way""#));
         assert_eq!(
             v2,
             r#"[null,"2","x","phx_reply",{"status":"error","response":{"reason":"no \"way\""}}]"#
@@ -106,7 +105,10 @@ mod tests {
     fn a_push_has_no_ref() {
         let (v1, v2) =
             both(|vsn| push(vsn, &Ref::string("7"), "realtime:a", "presence_state", b"{}"));
-        assert_eq!(v1, r#"{"topic":"realtime:a","event":"presence_state","payload":{},"ref":null}"#);
+        assert_eq!(
+            v1,
+            r#"{"topic":"realtime:a","event":"presence_state","payload":{},"ref":null}"#
+        );
         assert_eq!(v2, r#"["7",null,"realtime:a","presence_state",{}]"#);
     }
 }

@@ -48,13 +48,7 @@ pub(super) fn decode(text: &str) -> Result<Inbound, DecodeError> {
 
 /// Appends `{"topic":…,"event":…,"payload":…,"ref":…}`; `payload` is JSON text.
 /// Version 1 never carries a `join_ref` to the client.
-pub(super) fn encode(
-    out: &mut Vec<u8>,
-    reference: &Ref,
-    topic: &str,
-    event: &str,
-    payload: &[u8],
-) {
+pub(super) fn encode(out: &mut Vec<u8>, reference: &Ref, topic: &str, event: &str, payload: &[u8]) {
     out.extend_from_slice(br#"{"topic":"#);
     super::write_string(out, topic);
     out.extend_from_slice(br#","event":"#);
@@ -72,7 +66,8 @@ mod tests {
 
     #[test]
     fn an_object_with_its_four_members_is_a_message() {
-        let text = r#"{"topic":"realtime:a","event":"phx_join","payload":{"x":1},"ref":"1","extra":1}"#;
+        let text =
+            r#"{"topic":"realtime:a","event":"phx_join","payload":{"x":1},"ref":"1","extra":1}"#;
         let message = decode(text).unwrap();
         assert_eq!(message.topic, "realtime:a");
         assert_eq!(message.join_ref, Ref::NULL);

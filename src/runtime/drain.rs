@@ -26,6 +26,11 @@ impl Drain {
         super::spawn(name, tracked);
     }
 
+    /// Makes [`Drain::finish`] wait for `future` too, which runs elsewhere.
+    pub fn track<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        self.tasks.track_future(future)
+    }
+
     /// True once shutdown began.
     pub fn is_draining(&self) -> bool {
         self.stop.is_cancelled()

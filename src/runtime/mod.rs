@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod clock;
 pub mod drain;
 pub mod rate;
+pub mod shards;
 mod spawn;
 
 pub use self::{drain::Drain, spawn::spawn};

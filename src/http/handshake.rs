@@ -1,0 +1,109 @@
+//! Who may open a WebSocket: the checks before the upgrade, in their order.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, Uri};
+
+use crate::{
+    auth::Claims,
+    error_code::ErrorCode,
+    protocol::Vsn,
+    session::{Services, token},
+};
+
+use super::directory::Directory;
+
+/// An upgrade that may go ahead.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The tenant's services.
+    pub services: Arc<Services>,
+    /// The serializer.
+    pub vsn: Vsn,
+    /// The connection's token.
+    pub token: Arc<str>,
+    /// Its claims.
+    pub claims: Claims,
+}
+
+/// An upgrade that may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Nobody speaks the version: 403 with an empty body.
+    Version,
+    /// Anything else: `{"error": text}`, after a pause.
+    Because {
+        /// HTTP status.
+        status: StatusCode,
+        /// What the client is told.
+        text: &'static str,
+        /// For logs and metrics.
+        code: ErrorCode,
+    },
+}
+
+/// Checks a request: version, tenant, token, limits.
+///
+/// # Errors
+///
+/// [`Refused`] at the first check that fails.
+pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Accepted, Refused> {
+    let query = uri.query().unwrap_or_default();
+    let vsn = Vsn::parse(parameter(query, "vsn").as_deref()).ok_or(Refused::Version)?;
+    let services = directory.find(headers).ok_or(because(
+        StatusCode::NOT_FOUND,
+        "Tenant not found",
+        ErrorCode::TenantNotFound,
+    ))?;
+    let token = token(query, headers).ok_or(because(
+        StatusCode::UNAUTHORIZED,
+        "API key is missing",
+        ErrorCode::MissingAPIKey,
+    ))?;
+    let tenant = &services.tenant;
+    let claims = tenant.verify(&token).map_err(|error| {
+        let (status, text, code) = token::upgrade_refusal(&error);
+        because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
+    })?;
+    if tenant.meters.users() >= tenant.limits.max_concurrent_users {
+        let (text, code) = ("Too many connected users", ErrorCode::ConnectionRateLimitReached);
+        return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
+    }
+    if tenant.meters.joins.is_tripped() {
+        let (text, code) = ("Too many joins per second", ErrorCode::JoinsRateLimitReached);
+        return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
+    }
+    Ok(Accepted { services: Arc::clone(services), vsn, token: token.into(), claims })
+}
+
+fn because(status: StatusCode, text: &'static str, code: ErrorCode) -> Refused {
+    Refused::Because { status, text, code }
+}
+
+/// The token: the header wins, even if it is useless.
+fn token(query: &str, headers: &HeaderMap) -> Option<String> {
+    match headers.get("x-api-key") {
+        Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        None => parameter(query, "apikey"),
+    }
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_wins_over_the_query() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(token("apikey=q&vsn=2.0.0", &headers).as_deref(), Some("q"));
+        assert_eq!(token("apikey=", &headers).as_deref(), Some(""));
+        assert_eq!(token("vsn=2.0.0", &headers), None);
+        headers.insert("x-api-key", "h".parse().unwrap());
+        assert_eq!(token("apikey=q", &headers).as_deref(), Some("h"));
+    }
+}

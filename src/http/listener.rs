@@ -1,0 +1,116 @@
+//! Accepts connections: bounded in number, patient for a bounded time.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tower_service::Service as _;
+
+use crate::runtime::Drain;
+
+/// The least that hyper needs for a request's head.
+const SMALLEST_HEAD: usize = 8192;
+
+/// Bounds of the listener.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Connections open at a time; more wait to be accepted.
+    pub max_connections: usize,
+    /// Bytes of a request's head.
+    pub max_header_bytes: usize,
+    /// Time for a connection to send a request's head.
+    pub handshake_timeout: Duration,
+}
+
+/// Serves `router` on `listener` until the drain begins.
+pub async fn serve(listener: TcpListener, router: Router, config: Config, drain: Drain) {
+    let seats = Arc::new(Semaphore::new(config.max_connections));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(config.handshake_timeout)
+        .max_buf_size(config.max_header_bytes.max(SMALLEST_HEAD));
+    loop {
+        let (stream, seat) = tokio::select! {
+            accepted = accept(&listener, &seats) => accepted,
+            () = drain.started() => return,
+        };
+        let serving = connection(stream, seat, http.clone(), router.clone(), drain.clone());
+        drain.spawn("connection", serving);
+    }
+}
+
+async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, Seat) {
+    loop {
+        // The semaphore is never closed.
+        let seat = Arc::clone(seats).acquire_owned().await.ok();
+        match listener.accept().await {
+            Ok((stream, _peer)) => {
+                // Frames are whole when they are written: waiting for more only delays them.
+                let _ = stream.set_nodelay(true);
+                return (stream, Seat(seat));
+            }
+            Err(error) => {
+                // Usually no file descriptor is left: give open sockets time to end.
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Held by a connection as long as it is open.
+struct Seat(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
+
+async fn connection(
+    stream: TcpStream,
+    seat: Seat,
+    http: http1::Builder,
+    router: Router,
+    drain: Drain,
+) {
+    let seat = Arc::new(seat);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let mut router = router.clone();
+        // An upgraded connection outlives this task and keeps its seat.
+        request.extensions_mut().insert(ConnectionSeat(Arc::clone(&seat)));
+        async move { router.call(request.map(Body::new)).await.map_err(|never: Infallible| never) }
+    });
+    let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = serving.as_mut() => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection ended");
+            }
+        }
+        () = drain.started() => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
+    }
+}
+
+/// Lets whoever takes a connection over keep it counted.
+#[derive(Clone)]
+pub struct ConnectionSeat(#[expect(dead_code, reason = "held, not read")] Arc<Seat>);
+
+impl std::fmt::Debug for ConnectionSeat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ConnectionSeat")
+    }
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+///
+/// The operating system's, for example when the port is taken.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}

@@ -1,0 +1,81 @@
+//! `/metrics`: Prometheus text, for holders of the metrics token.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    extract,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use prometheus_client::encoding::text;
+
+use crate::{auth::jwt::Keys, runtime::clock, telemetry::Registry};
+
+use super::{State, error::ApiError};
+
+/// The page and who may read it.
+pub struct MetricsPage {
+    registry: Registry,
+    guard: Guard,
+}
+
+/// Accepts operators' tokens.
+#[derive(Debug)]
+pub struct Guard {
+    keys: Vec<Keys>,
+    refused: Vec<String>,
+}
+
+impl Guard {
+    /// Accepts tokens signed with any of `secrets`, except those `refused`.
+    pub fn new(secrets: &[&str], refused: Vec<String>) -> Self {
+        let keys = secrets.iter().map(|secret| Keys::new(secret, serde_json::Map::new()));
+        Self { keys: keys.collect(), refused }
+    }
+
+    /// Whether a request may pass.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        let authorization = headers.get(header::AUTHORIZATION);
+        let token = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let Some(token) = token else { return false };
+        let now = clock::unix_seconds();
+        !self.refused.iter().any(|refused| refused == token)
+            && self.keys.iter().any(|keys| keys.verify_operator(token, now).is_ok())
+    }
+}
+
+impl MetricsPage {
+    /// A page of everything in `registry`.
+    pub fn new(registry: Registry, guard: Guard) -> Self {
+        Self { registry, guard }
+    }
+}
+
+impl fmt::Debug for MetricsPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsPage").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+/// `GET /metrics`.
+///
+/// # Errors
+///
+/// [`ApiError::Forbidden`] without an accepted token.
+pub async fn page(
+    extract::State(state): extract::State<Arc<State>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if !state.metrics.guard.admits(&headers) {
+        return Err(ApiError::Forbidden);
+    }
+    let mut body = String::new();
+    // Writing to a string cannot fail.
+    let _ = text::encode(&mut body, &state.metrics.registry);
+    let mut response = body.into_response();
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}

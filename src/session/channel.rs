@@ -1,0 +1,131 @@
+//! One joined topic of one socket.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    auth::Claims,
+    hub::{ChannelId, Key, Subscriber},
+    protocol::{
+        Vsn,
+        message::Ref,
+        prepared::Frame,
+        reply,
+        system::{self, Extension, Status},
+    },
+    tenants::Limits,
+};
+
+use super::handlers::postgres_changes::Changes;
+
+/// What the socket's task knows about a joined topic.
+#[derive(Debug)]
+pub struct Channel {
+    /// Unique for this instance: a rejoin of the topic gets another.
+    pub id: ChannelId,
+    /// The topic in the hub.
+    pub key: Key,
+    /// `join_ref` as the join sent it; null in some clients.
+    pub join_ref: Ref,
+    /// What replies carry: the join's `join_ref`, or its `ref` in its place.
+    pub reply_ref: Ref,
+    /// Its entry in the hub.
+    pub subscriber: Arc<Subscriber>,
+    /// Reply to each broadcast.
+    pub ack: bool,
+    /// Deliver own broadcasts back.
+    pub own: bool,
+    /// Presence of this channel.
+    pub presence: Presence,
+    /// The token in force, to recognize a refresh with the same.
+    pub token: Arc<str>,
+    /// Its claims.
+    pub claims: Claims,
+    /// When the token is looked at again.
+    pub token_due: Instant,
+    /// Its database subscriptions.
+    pub changes: Changes,
+}
+
+/// A channel's presence settings and its call budget.
+#[derive(Debug)]
+pub struct Presence {
+    /// `presence_state` was wanted, or something was tracked since.
+    pub enabled: bool,
+    /// The key chosen at the join.
+    pub key: Box<str>,
+    window_ends: Option<Instant>,
+    calls: u32,
+}
+
+/// What becomes of a channel after a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It goes on.
+    Stay,
+    /// It is shut down, in order, and its client told why.
+    Shutdown(String),
+}
+
+impl Channel {
+    /// `phx_reply` with status ok and no content.
+    pub fn ok(&self, vsn: Vsn, reference: &Ref) -> Frame {
+        reply::ok(vsn, &self.reply_ref, reference, self.key.topic.as_str(), "{}")
+    }
+
+    /// `phx_reply` with status error; `response` is JSON text.
+    pub fn error(&self, vsn: Vsn, reference: &Ref, response: &str) -> Frame {
+        reply::error(vsn, &self.reply_ref, reference, self.key.topic.as_str(), response)
+    }
+
+    /// A message of the channel's own.
+    pub fn push(&self, vsn: Vsn, event: &str, payload: &[u8]) -> Frame {
+        reply::push(vsn, &self.reply_ref, self.key.topic.as_str(), event, payload)
+    }
+
+    /// A `system` message.
+    pub fn system(&self, vsn: Vsn, who: Extension, status: Status, message: &str) -> Frame {
+        let payload = system::payload(who, status, message, self.key.topic.sub_topic());
+        self.push(vsn, "system", &payload)
+    }
+
+    /// `phx_close` of this instance.
+    pub fn closed(&self, vsn: Vsn) -> Frame {
+        reply::close(vsn, &self.join_ref, self.key.topic.as_str())
+    }
+}
+
+impl Presence {
+    /// Presence as asked for at the join.
+    pub fn new(enabled: bool, key: &str) -> Self {
+        Self { enabled, key: key.into(), window_ends: None, calls: 0 }
+    }
+
+    /// Counts a call; false if the channel has made too many.
+    pub fn may_call(&mut self, limits: &Limits, now: Instant) -> bool {
+        if self.window_ends.is_none_or(|end| end <= now) {
+            self.window_ends = Some(now + limits.client_presence_window);
+            self.calls = 0;
+        }
+        self.calls += 1;
+        self.calls <= limits.client_presence_max_calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn presence_calls_are_counted_in_a_window_that_the_first_one_opens() {
+        let limits = Limits::default();
+        let mut presence = Presence::new(true, "k");
+        for _ in 0..5 {
+            assert!(presence.may_call(&limits, Instant::now()));
+        }
+        assert!(!presence.may_call(&limits, Instant::now()));
+        tokio::time::advance(limits.client_presence_window).await;
+        assert!(presence.may_call(&limits, Instant::now()));
+    }
+}

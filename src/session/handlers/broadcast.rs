@@ -1,0 +1,32 @@
+//! `broadcast`: a message to everybody on the topic.
+
+use crate::{
+    error_code::ErrorCode,
+    protocol::message::{Payload, Ref},
+    session::{
+        channel::{Channel, Step},
+        socket::Context,
+    },
+};
+
+/// Hands the message on and answers if the channel asked for answers.
+pub fn handle(context: &Context, channel: &Channel, reference: &Ref, payload: Payload) -> Step {
+    let skip = (!channel.own).then_some(channel.id);
+    let services = &context.services;
+    match services.broadcasts.publish(&channel.key, payload, skip) {
+        Ok(delivered) => {
+            services.metrics.events.inc_by(1 + delivered);
+            if channel.ack {
+                context.outbox.push(channel.ok(context.vsn, reference));
+            }
+        }
+        Err(error) => {
+            tracing::debug!(code = %ErrorCode::UnknownErrorOnChannel, %error, "broadcast not sent");
+            if channel.ack {
+                let response = r#""payload_size_exceeded""#;
+                context.outbox.push(channel.error(context.vsn, reference, response));
+            }
+        }
+    }
+    Step::Stay
+}

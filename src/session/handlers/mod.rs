@@ -1,0 +1,6 @@
+//! What a joined channel does with a message: one file per feature.
+
+pub mod access_token;
+pub mod broadcast;
+pub mod postgres_changes;
+pub mod presence;

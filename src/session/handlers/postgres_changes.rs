@@ -1,0 +1,139 @@
+//! A channel's database subscriptions: asked for at the join, kept alive since.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{
+    error_code::ErrorCode,
+    postgres_changes::{
+        Registration, Subscribe, SubscribeError,
+        subscription::{self, Binding},
+    },
+    protocol::{
+        join::Join,
+        system::{Extension, Status},
+    },
+    session::{
+        channel::Channel,
+        socket::{Context, Done, Tasks},
+    },
+    topic::Topic,
+};
+
+/// What a channel asked for and what it has got.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// What the join asked for; empty if nothing.
+    wanted: Wanted,
+    legacy: bool,
+    /// Counts attempts, so that the result of an old one is recognized.
+    attempt: u32,
+    /// Ends the subscription when dropped.
+    registration: Option<Registration>,
+}
+
+#[derive(Debug, Default)]
+enum Wanted {
+    #[default]
+    Nothing,
+    Bindings(Arc<[Binding]>),
+    /// At least one item makes no sense; the client is told this.
+    Refused(String),
+}
+
+/// The outcome of one attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    number: u32,
+    result: Result<Registration, SubscribeError>,
+}
+
+impl Changes {
+    /// Reads what a join asks for. Also returns the list for its reply.
+    pub fn of(join: &Join, topic: &Topic) -> (Self, String) {
+        let legacy = join.is_legacy.then(|| subscription::legacy_item(topic.sub_topic()));
+        let items: Vec<&str> = match &legacy {
+            Some(item) => vec![item],
+            None => join.changes.iter().map(|item| item.get()).collect(),
+        };
+        let wanted = match items.iter().map(|item| Binding::parse(item)).collect() {
+            Ok(bindings) => bindings,
+            Err(error) => return (Self::refused(error.to_string(), join), reply(&items)),
+        };
+        let bindings: Vec<Binding> = wanted;
+        let wanted = match bindings.is_empty() {
+            true => Wanted::Nothing,
+            false => Wanted::Bindings(bindings.into()),
+        };
+        (Self { wanted, legacy: join.is_legacy, ..Self::default() }, reply(&items))
+    }
+
+    fn refused(message: String, join: &Join) -> Self {
+        Self { wanted: Wanted::Refused(message), legacy: join.is_legacy, ..Self::default() }
+    }
+}
+
+fn reply(items: &[&str]) -> String {
+    subscription::reply_entries(items.iter().copied())
+}
+
+/// Starts an attempt to subscribe with the channel's token as it is now.
+/// The outcome comes back as an event.
+pub fn subscribe(context: &Context, channel: &mut Channel, tasks: &mut Tasks) {
+    subscribe_after(context, channel, tasks, Duration::ZERO);
+}
+
+fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, pause: Duration) {
+    channel.changes.attempt += 1;
+    let bindings = match &channel.changes.wanted {
+        Wanted::Nothing => return,
+        Wanted::Bindings(bindings) => Arc::clone(bindings),
+        Wanted::Refused(message) => {
+            tracing::debug!(code = %ErrorCode::RealtimeDisabledForConfiguration, "subscription refused");
+            let (who, status) = (Extension::PostgresChanges, Status::Error);
+            context.outbox.push(channel.system(context.vsn, who, status, message));
+            return;
+        }
+    };
+    let request = Subscribe {
+        topic: channel.key.topic.clone(),
+        vsn: context.vsn,
+        legacy: channel.changes.legacy,
+        bindings,
+        claims: channel.claims.clone(),
+        outbox: Arc::clone(&context.outbox),
+    };
+    let engine = Arc::clone(&context.services.changes);
+    let (topic, id, number) = (channel.key.topic.clone(), channel.id, channel.changes.attempt);
+    tasks.push(Box::pin(async move {
+        sleep(pause).await;
+        let result = engine.subscribe(request).await;
+        Done::Subscribed { topic, channel: id, attempt: Attempt { number, result } }
+    }));
+}
+
+/// Takes the outcome of an attempt and tells the client.
+pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attempt: Attempt) {
+    if attempt.number != channel.changes.attempt {
+        return;
+    }
+    let who = Extension::PostgresChanges;
+    match attempt.result {
+        Ok(registration) => {
+            // The old subscription, if any, ends here: after the new one began.
+            channel.changes.registration = Some(registration);
+            let message = "Subscribed to PostgreSQL";
+            context.outbox.push(channel.system(context.vsn, who, Status::Ok, message));
+        }
+        Err(error) => {
+            channel.changes.registration = None;
+            context.services.metrics.error(ErrorCode::UnableToSubscribeToPostgres);
+            tracing::info!(code = %ErrorCode::UnableToSubscribeToPostgres, retry = error.retry, "subscription failed");
+            context.outbox.push(channel.system(context.vsn, who, Status::Error, &error.message));
+            if error.retry {
+                subscribe_after(context, channel, tasks, Duration::from_secs(5));
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What sockets count.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+
+use crate::{error_code::ErrorCode, telemetry::Registry};
+
+/// Counters of sockets and channels, by tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    connections: Family<Tenant, Gauge>,
+    joins: Family<Tenant, Counter>,
+    events: Family<Tenant, Counter>,
+    presence_events: Family<Tenant, Counter>,
+    input_bytes: Family<Tenant, Counter>,
+    output_bytes: Family<Tenant, Counter>,
+    errors: Family<Code, Counter>,
+    slow: Family<Tenant, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tenant {
+    tenant: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    tenant: String,
+    code: &'static str,
+}
+
+/// One tenant's counters, looked up once.
+#[derive(Debug, Clone)]
+pub struct TenantMetrics {
+    /// Open sockets.
+    pub connections: Gauge,
+    /// Successful joins.
+    pub joins: Counter,
+    /// Broadcasts accepted and delivered.
+    pub events: Counter,
+    /// Presence messages accepted and delivered.
+    pub presence_events: Counter,
+    /// Bytes received.
+    pub input_bytes: Counter,
+    /// Bytes sent.
+    pub output_bytes: Counter,
+    /// Sockets closed because their client read too slowly.
+    pub slow: Counter,
+    errors: Family<Code, Counter>,
+    tenant: String,
+}
+
+impl Metrics {
+    /// Metrics that `registry` exposes.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let mut add = |name: &str, help: &str, family: &Family<Tenant, Counter>| {
+            registry.register(format!("realtime_channel_{name}"), help, family.clone());
+        };
+        add("joins", "Successful joins", &metrics.joins);
+        add("events", "Broadcasts accepted and delivered", &metrics.events);
+        add(
+            "presence_events",
+            "Presence messages accepted and delivered",
+            &metrics.presence_events,
+        );
+        add("input_bytes", "Bytes received from sockets", &metrics.input_bytes);
+        add("output_bytes", "Bytes sent to sockets", &metrics.output_bytes);
+        add("slow_closes", "Sockets closed because their client read too slowly", &metrics.slow);
+        registry.register("realtime_channel_error", "Refusals, by code", metrics.errors.clone());
+        registry.register(
+            "realtime_connections_connected",
+            "Open sockets",
+            metrics.connections.clone(),
+        );
+        metrics
+    }
+
+    /// The counters of one tenant.
+    pub fn tenant(&self, name: &str) -> TenantMetrics {
+        let label = Tenant { tenant: name.to_owned() };
+        TenantMetrics {
+            connections: self.connections.get_or_create_owned(&label),
+            joins: self.joins.get_or_create_owned(&label),
+            events: self.events.get_or_create_owned(&label),
+            presence_events: self.presence_events.get_or_create_owned(&label),
+            input_bytes: self.input_bytes.get_or_create_owned(&label),
+            output_bytes: self.output_bytes.get_or_create_owned(&label),
+            slow: self.slow.get_or_create_owned(&label),
+            errors: self.errors.clone(),
+            tenant: label.tenant,
+        }
+    }
+}
+
+impl TenantMetrics {
+    /// Counts a refusal.
+    pub fn error(&self, code: ErrorCode) {
+        let label = Code { tenant: self.tenant.clone(), code: code.as_str() };
+        self.errors.get_or_create(&label).inc();
+    }
+}

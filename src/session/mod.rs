@@ -1,0 +1,74 @@
+//! Sockets: what a client says and is told.
+//!
+//! One task per socket owns everything about it: [`socket`] is its loop over a
+//! closed set of events, [`channel`] what it knows about one joined topic,
+//! [`join`] the ordered steps of a join, [`handlers`] one file per feature.
+//! Nothing here waits for a database: slow work is a future that comes back as
+//! an event, so one slow topic never holds up another.
+
+pub mod channel;
+pub mod handlers;
+pub mod join;
+pub mod metrics;
+pub mod refusal;
+pub mod socket;
+pub mod token;
+pub mod transport;
+pub mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    broadcast::Broadcasts, hub::topics::Hub, postgres_changes::PostgresChanges, presence::Tracker,
+    runtime::Drain, tenants::Tenant,
+};
+
+pub use self::{metrics::Metrics, metrics::TenantMetrics, socket::Socket};
+
+/// Everything a socket of one tenant works with.
+#[derive(Debug)]
+pub struct Services {
+    /// Whose socket it is.
+    pub tenant: Arc<Tenant>,
+    /// Who is joined on this node.
+    pub hub: Arc<Hub>,
+    /// Sends broadcasts.
+    pub broadcasts: Broadcasts,
+    /// Who is present.
+    pub presence: Arc<Tracker>,
+    /// Subscriptions to database changes.
+    pub changes: Arc<PostgresChanges>,
+    /// Counters.
+    pub metrics: TenantMetrics,
+    /// Says when the server stops.
+    pub drain: Drain,
+    /// Times and sizes.
+    pub config: Config,
+}
+
+/// Times and sizes of sockets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// A socket that sends nothing for this long is closed.
+    pub idle_timeout: Duration,
+    /// A socket that has joined and has no channel for this long is closed.
+    pub no_channel_timeout: Duration,
+    /// Pause before a refused join is told so.
+    pub channel_error_backoff: Duration,
+    /// Bytes that may wait for a client before it counts as slow.
+    pub outbox_bytes: usize,
+    /// A single write may take this long before the client counts as slow.
+    pub write_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(60),
+            no_channel_timeout: Duration::from_secs(600),
+            channel_error_backoff: Duration::from_secs(1),
+            outbox_bytes: 4 * 1024 * 1024,
+            write_timeout: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! From the outbox to the transport, without letting a slow client hold on.
+
+use std::time::Duration;
+
+use crate::{
+    hub::{
+        ChannelId,
+        outbox::{Drained, Item, Outbox},
+    },
+    protocol::prepared::Frame,
+};
+
+use super::transport::Transport;
+
+/// How sending ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything is with the operating system.
+    All,
+    /// The client reads too slowly.
+    Slow,
+    /// The client is gone.
+    Gone,
+}
+
+/// Buffers that one socket reuses for every batch.
+#[derive(Debug, Default)]
+pub struct Writer {
+    items: Vec<Item>,
+    frames: Vec<Frame>,
+}
+
+/// A request to the socket's own task, found between the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// The channel to end.
+    pub channel: ChannelId,
+    /// What its client is told.
+    pub reason: &'static str,
+}
+
+impl Writer {
+    /// Makes a batch of what is queued and returns the requests that were
+    /// among it; `None` if the outbox has overflowed.
+    pub fn take(&mut self, outbox: &Outbox) -> Option<Vec<Shutdown>> {
+        if outbox.drain(&mut self.items) == Drained::Overflowed {
+            return None;
+        }
+        let mut requests = Vec::new();
+        for item in self.items.drain(..) {
+            match item {
+                Item::Frame(frame) => self.frames.push(frame),
+                Item::Shutdown { channel, reason } => requests.push(Shutdown { channel, reason }),
+            }
+        }
+        Some(requests)
+    }
+
+    /// Bytes of the batch.
+    pub fn size(&self) -> u64 {
+        self.frames.iter().map(|frame| frame.len() as u64).sum()
+    }
+
+    /// Sends the batch. Gives up when the outbox overflows meanwhile or the
+    /// write takes longer than `limit`.
+    pub async fn send(
+        &mut self,
+        transport: &mut impl Transport,
+        outbox: &Outbox,
+        limit: Duration,
+    ) -> Sent {
+        if self.frames.is_empty() {
+            return Sent::All;
+        }
+        let sent = tokio::select! {
+            biased;
+            sent = transport.send(&mut self.frames) => match sent {
+                Ok(()) => Sent::All,
+                Err(_) => Sent::Gone,
+            },
+            () = outbox.overflowed() => Sent::Slow,
+            () = tokio::time::sleep(limit) => Sent::Slow,
+        };
+        self.frames.clear();
+        // Most sockets idle most of the time: keep no memory for the next burst.
+        if self.frames.capacity() > 16 {
+            self.frames = Vec::new();
+            self.items = Vec::new();
+        }
+        sent
+    }
+}
