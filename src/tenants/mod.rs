@@ -1,0 +1,3 @@
+//! Tenants: what their databases contain.
+
+pub mod migrations;
