@@ -1,7 +1,10 @@
 //! Rowcast: PostgreSQL changes, broadcast and presence over WebSockets.
 
+pub mod app;
 pub mod auth;
 pub mod broadcast;
+pub mod cli;
+pub mod config;
 pub mod error_code;
 pub mod http;
 pub mod hub;

@@ -1,6 +1,7 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
 pub mod limits;
+pub mod migrations;
 pub mod tenant;
 
 pub use self::{limits::Limits, tenant::Tenant};

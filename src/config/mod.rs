@@ -1,0 +1,29 @@
+//! Settings: where they come from, what they may be, what is in force.
+//!
+//! Every setting is one entry of [`vars::KNOBS`]; the help text, the checks,
+//! `rowcast config check` and `docs/operations.md` all come from that table.
+//! Only [`env`] reads the environment. Components never see this module: they
+//! own plain configuration structs which the composition root fills from
+//! [`Settings`].
+
+mod database;
+pub mod env;
+mod error;
+pub mod knob;
+mod parse;
+mod resolve;
+mod secret;
+mod settings;
+pub mod tables;
+pub mod vars;
+
+pub use self::{
+    error::ConfigError,
+    parse::parse_bool,
+    resolve::{InForce, Origin, Overrides, Resolved},
+    secret::Secret,
+    settings::{
+        DatabaseSettings, Guard, Limits, ListenSettings, LogFormat, LogSettings,
+        ReplicationSettings, Settings, SocketSettings, TenantSettings,
+    },
+};

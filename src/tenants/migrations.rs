@@ -1,0 +1,279 @@
+//! Installs the schema `realtime` in a tenant's database.
+//!
+//! Everything happens in one transaction under an advisory lock, so that two
+//! servers starting together do not collide and a failure leaves nothing
+//! behind. Each migration tolerates that its objects exist: a database that
+//! Supabase Realtime prepared is taken over without harm. Nothing is dropped.
+//! The publication belongs to the replication worker.
+
+use thiserror::Error;
+use tokio_postgres as pg;
+
+/// Applied once each, in this order; the name is the version.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("20260101000000_messages", include_str!("../../sql/tenant/20260101000000_messages.sql")),
+    ("20260101000100_topic", include_str!("../../sql/tenant/20260101000100_topic.sql")),
+    ("20260101000200_send", include_str!("../../sql/tenant/20260101000200_send.sql")),
+    (
+        "20260101000300_broadcast_changes",
+        include_str!("../../sql/tenant/20260101000300_broadcast_changes.sql"),
+    ),
+];
+
+const LEDGER: &str = include_str!("../../sql/tenant/ledger.sql");
+const ROLES: &str = include_str!("../../sql/tenant/roles.sql");
+const GRANTS: &str = include_str!("../../sql/tenant/grants.sql");
+
+/// "rowcast" in ASCII, so that a look at `pg_locks` can tell whose lock it is.
+const LOCK: i64 = 0x0072_6f77_6361_7374;
+
+/// The names of functions and tables in the SQL are all qualified; a search
+/// path of the user must not change what they mean. Waiting for a lock ends
+/// with an error, because a start that hangs explains nothing.
+const BEGIN: &str = "set local search_path = pg_catalog; \
+    set local client_min_messages = warning; \
+    set local lock_timeout = '30s'";
+
+/// What to install beside the schema itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// The roles `anon`, `authenticated` and `service_role` and the functions
+    /// `auth.uid()`, `auth.role()` and `auth.jwt()`, where they are missing.
+    pub create_roles: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Every migration in order.
+    pub steps: Vec<Step>,
+    /// Roles that were created.
+    pub roles: Vec<String>,
+    /// Roles that were granted the use of the schema.
+    pub granted: Vec<String>,
+    /// Partitions that were created.
+    pub partitions: Vec<String>,
+    /// Whether Supabase Realtime was here before.
+    pub adopted: bool,
+}
+
+/// One migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its version and name.
+    pub name: &'static str,
+    /// Whether it was applied now; otherwise it had been before.
+    pub applied: bool,
+}
+
+impl Report {
+    /// Whether nothing had to be done.
+    pub fn is_unchanged(&self) -> bool {
+        self.steps.iter().all(|step| !step.applied)
+            && self.roles.is_empty()
+            && self.granted.is_empty()
+            && self.partitions.is_empty()
+    }
+}
+
+/// Why the schema could not be installed.
+#[derive(Debug, Error)]
+pub enum MigrateError {
+    /// PostgreSQL 13 or older.
+    #[error("the database runs PostgreSQL {0}, but Rowcast needs 14 or newer")]
+    TooOld(String),
+    /// The user lacks a privilege.
+    #[error("the user {user} lacks a privilege ({message}); as a superuser run: {remedy}")]
+    Denied {
+        /// The user of the connection.
+        user: String,
+        /// PostgreSQL's words.
+        message: String,
+        /// The statement that helps.
+        remedy: String,
+    },
+    /// Somebody else held a lock for too long.
+    #[error("another session holds a lock on the schema realtime; try again when it has finished")]
+    Locked,
+    /// Any other error of one of the SQL files.
+    #[error("{file} failed: {}", reason(.source))]
+    Failed {
+        /// The file.
+        file: &'static str,
+        /// The error.
+        source: pg::Error,
+    },
+}
+
+/// Installs what is missing and says what it did.
+///
+/// # Errors
+/// See [`MigrateError`]; the database is then unchanged.
+pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, MigrateError> {
+    let version = client
+        .query_one(
+            "select current_setting('server_version'), current_setting('server_version_num')::int",
+            &[],
+        )
+        .await
+        .map_err(at("connection"))?;
+    if version.get::<_, i32>(1) < 140_000 {
+        return Err(MigrateError::TooOld(version.get(0)));
+    }
+    match install(client, options).await {
+        Err(MigrateError::Failed { source, .. })
+            if has_code(&source, &pg::error::SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
+            Err(denied(client, &source).await)
+        }
+        Err(MigrateError::Failed { source, .. })
+            if has_code(&source, &pg::error::SqlState::LOCK_NOT_AVAILABLE) =>
+        {
+            Err(MigrateError::Locked)
+        }
+        result => result,
+    }
+}
+
+async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, MigrateError> {
+    let transaction = client.transaction().await.map_err(at("begin"))?;
+    transaction.batch_execute(BEGIN).await.map_err(at("begin"))?;
+    transaction.query("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(at("lock"))?;
+
+    let mut report = Report::default();
+    if options.create_roles {
+        let before = names(&transaction, "select rolname::text from pg_roles").await?;
+        transaction.batch_execute(ROLES).await.map_err(at("roles.sql"))?;
+        let after = names(&transaction, "select rolname::text from pg_roles").await?;
+        report.roles = after.into_iter().filter(|role| !before.contains(role)).collect();
+    }
+
+    transaction.batch_execute(LEDGER).await.map_err(at("ledger.sql"))?;
+    let applied = names(&transaction, VERSIONS).await?;
+    for (name, sql) in MIGRATIONS {
+        let missing = !applied.iter().any(|version| version == name);
+        if missing {
+            transaction.batch_execute(sql).await.map_err(at(name))?;
+            transaction
+                .execute("insert into realtime.rowcast_migrations (version) values ($1)", &[name])
+                .await
+                .map_err(at(name))?;
+        }
+        report.steps.push(Step { name, applied: missing });
+    }
+
+    transaction.batch_execute(GRANTS).await.map_err(at("grants.sql"))?;
+    report.granted = names(&transaction, VERSIONS)
+        .await?
+        .into_iter()
+        .filter(|version| !applied.contains(version))
+        .filter_map(|version| version.strip_prefix("grants/").map(str::to_owned))
+        .collect();
+    report.partitions = create_partitions(&transaction).await.map_err(at("partitions"))?;
+    report.adopted = transaction
+        .query_one("select to_regclass('realtime.schema_migrations') is not null", &[])
+        .await
+        .map_err(at("ledger.sql"))?
+        .get(0);
+    transaction.commit().await.map_err(at("commit"))?;
+    Ok(report)
+}
+
+const VERSIONS: &str = "select version from realtime.rowcast_migrations order by version";
+
+/// Creates the partitions of `realtime.messages` for yesterday to three days
+/// ahead (UTC) where they are missing, and returns their names.
+///
+/// # Errors
+/// Those of PostgreSQL.
+pub async fn create_partitions(
+    transaction: &pg::Transaction<'_>,
+) -> Result<Vec<String>, pg::Error> {
+    // A table of the first versions of Supabase Realtime has no partitions.
+    let rows = transaction
+        .query(
+            "select 'messages_' || to_char(day, 'YYYY_MM_DD'), day::date::text, (day::date + 1)::text \
+             from generate_series(-1, 3) as n, \
+             lateral (select (now() at time zone 'utc')::date + n as day) as days \
+             where to_regclass('realtime.messages_' || to_char(day, 'YYYY_MM_DD')) is null \
+             and (select relkind = 'p' from pg_class where oid = 'realtime.messages'::regclass)",
+            &[],
+        )
+        .await?;
+    let mut created = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (name, from, to): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        // The three are digits and underscores: nothing to quote.
+        transaction
+            .batch_execute(&format!(
+                "create table realtime.{name} partition of realtime.messages \
+                 for values from ('{from}') to ('{to}')"
+            ))
+            .await?;
+        created.push(name);
+    }
+    Ok(created)
+}
+
+async fn names(transaction: &pg::Transaction<'_>, sql: &str) -> Result<Vec<String>, MigrateError> {
+    let rows = transaction.query(sql, &[]).await.map_err(at("ledger.sql"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Finds out which privilege is missing, now that the transaction is undone.
+async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
+    let message = reason(source);
+    let facts = client
+        .query_one(
+            "select quote_ident(current_user), \
+               case \
+                 when to_regnamespace('realtime') is null \
+                      and not has_database_privilege(current_database(), 'create') \
+                   then format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user) \
+                 when to_regnamespace('realtime') is not null \
+                      and not has_schema_privilege(to_regnamespace('realtime'), 'usage, create') \
+                   then format('GRANT USAGE, CREATE ON SCHEMA realtime TO %I;', current_user) \
+                 else (select format('GRANT %I TO %I;', pg_get_userbyid(relowner), current_user) \
+                       from pg_class where oid = to_regclass('realtime.messages') \
+                       and not pg_has_role(current_user, relowner, 'member')) \
+               end",
+            &[],
+        )
+        .await;
+    let (user, remedy) = match &facts {
+        Ok(row) => (row.get(0), row.get(1)),
+        Err(_) => (String::from("of this connection"), None::<String>),
+    };
+    let remedy = remedy.unwrap_or_else(|| "rowcast migrate --create-roles".to_owned());
+    MigrateError::Denied { user, message, remedy }
+}
+
+fn has_code(error: &pg::Error, code: &pg::error::SqlState) -> bool {
+    error.code() == Some(code)
+}
+
+/// PostgreSQL's words without the crate's around them.
+fn reason(error: &pg::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
+}
+
+fn at(file: &'static str) -> impl Fn(pg::Error) -> MigrateError {
+    move |source| MigrateError::Failed { file, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_in_order_and_unique() {
+        assert!(MIGRATIONS.is_sorted_by(|(a, _), (b, _)| a < b));
+    }
+
+    #[test]
+    fn nothing_is_ever_dropped() {
+        for sql in MIGRATIONS.iter().map(|(_, sql)| *sql).chain([LEDGER, ROLES, GRANTS]) {
+            assert!(!sql.to_lowercase().contains("drop "), "a migration drops something");
+        }
+    }
+}
