@@ -12,6 +12,8 @@ pub mod join;
 pub mod metrics;
 pub mod refusal;
 pub mod socket;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod transport;
 pub mod writer;

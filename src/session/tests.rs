@@ -1,0 +1,277 @@
+//! A socket over a pair of queues, with paused time.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, advance, timeout},
+};
+
+use crate::{
+    auth::jwt::{Keys, sign},
+    broadcast::Broadcasts,
+    hub::topics::Hub,
+    presence::Tracker,
+    protocol::{Received, Vsn, prepared::Frame},
+    runtime::{self, Drain, clock},
+    telemetry::Registry,
+    tenants::{Tenant, limits::Limits, limits::Meters},
+};
+
+use super::{
+    Config, Metrics, Services, Socket,
+    transport::{Gone, Incoming, Transport},
+};
+
+const SECRET: &str = "secret";
+
+/// The client's side of a socket.
+struct Client {
+    to_server: mpsc::Sender<Incoming>,
+    from_server: mpsc::Receiver<Output>,
+}
+
+#[derive(Debug)]
+enum Output {
+    Frame(Frame),
+    Closed(u16),
+}
+
+/// The server's side. Stops taking frames while nobody reads the other end.
+struct Queues {
+    incoming: mpsc::Receiver<Incoming>,
+    outgoing: mpsc::Sender<Output>,
+}
+
+impl Transport for Queues {
+    async fn receive(&mut self) -> Incoming {
+        self.incoming.recv().await.unwrap_or(Incoming::Gone)
+    }
+
+    async fn send(&mut self, frames: &mut Vec<Frame>) -> Result<(), Gone> {
+        for frame in frames.drain(..) {
+            self.outgoing.send(Output::Frame(frame)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, code: u16, _reason: &'static str) {
+        let _ = self.outgoing.try_send(Output::Closed(code));
+    }
+}
+
+impl Client {
+    async fn send(&mut self, message: Value) {
+        let text = Received::Text(message.to_string().into());
+        self.to_server.send(Incoming::Message(text)).await.unwrap();
+    }
+
+    async fn join(&mut self, reference: &str, topic: &str, payload: Value) {
+        self.send(json!([reference, reference, topic, "phx_join", payload])).await;
+    }
+
+    /// The next frame as JSON, or `{"closed": code}`.
+    async fn next(&mut self) -> Value {
+        let output = timeout(Duration::from_secs(400), self.from_server.recv()).await;
+        match output.expect("a frame in time") {
+            Some(Output::Frame(Frame::Text(text))) => serde_json::from_slice(&text).unwrap(),
+            Some(Output::Frame(Frame::Binary(_))) => json!("binary"),
+            Some(Output::Closed(code)) => json!({"closed": code}),
+            None => json!("gone"),
+        }
+    }
+}
+
+fn services(limits: Limits, config: Config) -> Arc<Services> {
+    let tenant = Arc::new(Tenant {
+        name: "t".into(),
+        keys: Keys::new(SECRET, serde_json::Map::new()),
+        meters: Meters::new(&limits),
+        limits,
+        private_only: false,
+        presence_enabled: false,
+    });
+    let hub = Arc::new(Hub::new());
+    Arc::new(Services {
+        broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
+        presence: Arc::new(Tracker::new(Arc::clone(&hub))),
+        changes: Arc::new(crate::postgres_changes::PostgresChanges),
+        metrics: Metrics::register(&mut Registry::default()).tenant("t"),
+        drain: Drain::new(),
+        config,
+        hub,
+        tenant,
+    })
+}
+
+fn token(seconds: i64) -> String {
+    let claims = json!({"role": "anon", "exp": clock::unix_seconds() + seconds});
+    let Value::Object(claims) = claims else { unreachable!() };
+    sign(&claims, SECRET).unwrap()
+}
+
+/// Opens a socket; what the server sends waits in a queue of `room` frames.
+fn connect(services: &Arc<Services>, room: usize) -> Client {
+    let (to_server, incoming) = mpsc::channel(100);
+    let (outgoing, from_server) = mpsc::channel(room);
+    let token = token(3600);
+    let claims = services.tenant.verify(&token).unwrap();
+    let socket = Socket::new(Arc::clone(services), Vsn::V2, token.into(), claims);
+    runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
+    Client { to_server, from_server }
+}
+
+fn open() -> (Arc<Services>, Client) {
+    let services = services(Limits::default(), Config::default());
+    let client = connect(&services, 1000);
+    (services, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_sends_nothing_for_a_minute_is_closed() {
+    let (_services, mut client) = open();
+    let opened = Instant::now();
+    client.send(json!([null, "1", "phoenix", "heartbeat", {}])).await;
+    assert_eq!(client.next().await[3], "phx_reply");
+    assert_eq!(client.next().await, json!({"closed": 1000}));
+    assert!(opened.elapsed() >= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_keep_a_socket_open() {
+    let (_services, mut client) = open();
+    for _ in 0..10 {
+        client.send(json!([null, "1", "phoenix", "heartbeat", {}])).await;
+        assert_eq!(client.next().await[3], "phx_reply");
+        advance(Duration::from_secs(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_lost_its_last_channel_is_closed_in_time() {
+    let config = Config { idle_timeout: Duration::from_secs(100_000), ..Config::default() };
+    let services = services(Limits::default(), config);
+    let mut client = connect(&services, 1000);
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(client.next().await[4]["status"], "ok");
+    advance(Duration::from_secs(700)).await;
+    client.send(json!(["1", "2", "realtime:a", "phx_leave", {}])).await;
+    assert_eq!(client.next().await[3], "phx_reply");
+    assert_eq!(client.next().await[3], "phx_close");
+    advance(Duration::from_secs(590)).await;
+    client.send(json!([null, "3", "phoenix", "heartbeat", {}])).await;
+    assert_eq!(client.next().await[3], "phx_reply");
+    assert_eq!(client.next().await, json!({"closed": 1000}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_join_is_told_later_and_other_topics_do_not_wait() {
+    let (_services, mut client) = open();
+    let started = Instant::now();
+    client.join("1", "realtime:a", json!({"config": {}, "access_token": "abc"})).await;
+    client.join("2", "realtime:b", json!({"config": {}})).await;
+    assert_eq!(client.next().await[2], "realtime:b");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    let refused = client.next().await;
+    assert_eq!(refused[2], "realtime:a");
+    let reason = "MalformedJWT: The token provided is not a valid JWT";
+    assert_eq!(refused[4], json!({"status": "error", "response": {"reason": reason}}));
+    assert_eq!(started.elapsed(), Config::default().channel_error_backoff);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_channel_limit_refuses_one_join_and_keeps_the_rest() {
+    let limits = Limits { max_channels_per_client: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let mut client = connect(&services, 1000);
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    client.join("2", "realtime:b", json!({"config": {}})).await;
+    client.join("3", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(client.next().await[4]["status"], "ok");
+    assert_eq!(client.next().await[4]["status"], "ok", "a rejoin takes no second place");
+    assert_eq!(client.next().await[3], "phx_close");
+    let reason = "ChannelRateLimitReached: Too many channels";
+    assert_eq!(client.next().await[4]["response"]["reason"], reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_count_from_their_first_join_until_they_leave() {
+    let limits = Limits { max_concurrent_users: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let (mut one, mut two) = (connect(&services, 1000), connect(&services, 1000));
+    one.join("1", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(one.next().await[4]["status"], "ok");
+    one.join("2", "realtime:b", json!({"config": {}})).await;
+    assert_eq!(one.next().await[4]["status"], "ok", "two channels are one user");
+    two.join("1", "realtime:a", json!({"config": {}})).await;
+    let reason = "ConnectionRateLimitReached: Too many connected users";
+    assert_eq!(two.next().await[4]["response"]["reason"], reason);
+    drop(one);
+    tokio::task::yield_now().await;
+    advance(Duration::from_millis(1)).await;
+    two.join("2", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(two.next().await[4]["status"], "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_joins_close_the_socket_after_the_answer() {
+    let limits = Limits { max_joins_per_second: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let mut client = connect(&services, 1000);
+    services.tenant.meters.joins.record(1000);
+    advance(Duration::from_secs(6)).await;
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    let reason = "ClientJoinRateLimitReached: Too many joins per second";
+    assert_eq!(client.next().await[4]["response"]["reason"], reason);
+    assert_eq!(client.next().await, json!({"closed": 1001}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_events_shut_the_receiving_channels_down() {
+    let limits = Limits { max_events_per_second: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let (mut sender, mut receiver) = (connect(&services, 1000), connect(&services, 1000));
+    for client in [&mut sender, &mut receiver] {
+        client.join("1", "realtime:a", json!({"config": {}})).await;
+        assert_eq!(client.next().await[4]["status"], "ok");
+    }
+    services.tenant.meters.events.record(1000);
+    advance(Duration::from_secs(6)).await;
+    sender.send(json!(["1", "2", "realtime:a", "broadcast", {}])).await;
+    let system = receiver.next().await;
+    assert_eq!(system[4]["message"], "Too many messages per second");
+    assert_eq!(receiver.next().await[3], "phx_close");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_reading_is_closed_and_disturbs_nobody() {
+    let config = Config { outbox_bytes: 20_000, ..Config::default() };
+    let limits = Limits { max_events_per_second: 1_000_000, ..Limits::default() };
+    let services = services(limits, config);
+    let (mut sender, mut reader) = (connect(&services, 1000), connect(&services, 1000));
+    let mut stalled = connect(&services, 1);
+    for client in [&mut sender, &mut reader, &mut stalled] {
+        client.join("1", "realtime:a", json!({"config": {}})).await;
+        assert_eq!(client.next().await[4]["status"], "ok");
+    }
+    let text = "x".repeat(1000);
+    for n in 0..50 {
+        sender.send(json!(["1", null, "realtime:a", "broadcast", {"n": n, "text": text}])).await;
+        assert_eq!(reader.next().await[4]["n"], n);
+    }
+    let mut received = 0;
+    while let Value::Array(_) = stalled.next().await {
+        received += 1;
+    }
+    assert!(received < 30, "{received} frames went to a client that did not read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_says_so() {
+    let (services, mut client) = open();
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(client.next().await[4]["status"], "ok");
+    services.drain.start();
+    assert_eq!(client.next().await, json!({"closed": 1012}));
+}
