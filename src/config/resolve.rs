@@ -158,7 +158,10 @@ fn find(
     let found =
         |name: &&'static str, value, origin| (*name, InForce { knob, value: Some(value), origin });
     if let Some((name, value, origin)) = overrides.strong.iter().find(|(n, ..)| *n == knob.name) {
-        return found(name, value.clone(), *origin);
+        let (name, mut entry) = found(name, value.clone(), *origin);
+        // Insisting on nothing takes a value away.
+        entry.value.take_if(|value| value.is_empty());
+        return (name, entry);
     }
     for name in std::iter::once(&knob.name).chain(knob.aliases) {
         if let Some(value) = strings.value(name) {
