@@ -21,10 +21,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut overrides = Overrides::default();
     if let Some(url) = args.db_url {
-        overrides.flag("DATABASE_URL", url);
+        overrides.flag("DATABASE_URL", &url);
     }
     if args.create_roles {
-        overrides.flag("ROWCAST_CREATE_ROLES", true);
+        overrides.flag("ROWCAST_CREATE_ROLES", &true);
     }
     let resolved = Resolved::read(&Env, &overrides)?;
     let create_roles = resolved.value("ROWCAST_CREATE_ROLES") == Some("true");

@@ -27,10 +27,10 @@ impl Args {
     pub(super) fn overrides(&self) -> Overrides {
         let mut overrides = Overrides::default();
         if let Some(port) = self.port {
-            overrides.flag("PORT", port);
+            overrides.flag("PORT", &port);
         }
         if let Some(address) = self.bind {
-            overrides.flag("ROWCAST_BIND", address);
+            overrides.flag("ROWCAST_BIND", &address);
         }
         if let Some(url) = &self.db_url {
             overrides.flag("DATABASE_URL", url);

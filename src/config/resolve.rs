@@ -54,17 +54,17 @@ pub struct Overrides {
 
 impl Overrides {
     /// A value from the command line: wins over the environment.
-    pub fn flag(&mut self, name: &'static str, value: impl ToString) {
+    pub fn flag(&mut self, name: &'static str, value: &(impl ToString + ?Sized)) {
         self.strong.push((name, value.to_string(), Origin::Flag));
     }
 
     /// A value that a command insists on: wins over the environment.
-    pub fn insist(&mut self, name: &'static str, value: impl ToString) {
+    pub fn insist(&mut self, name: &'static str, value: &(impl ToString + ?Sized)) {
         self.strong.push((name, value.to_string(), Origin::Dev));
     }
 
     /// Another default: the environment wins over it.
-    pub fn suggest(&mut self, name: &'static str, value: impl ToString) {
+    pub fn suggest(&mut self, name: &'static str, value: &(impl ToString + ?Sized)) {
         self.weak.push((name, value.to_string()));
     }
 }
@@ -190,12 +190,12 @@ mod tests {
     fn a_flag_wins_over_the_environment_and_that_over_a_suggestion() {
         let strings = BTreeMap::from([("PORT", "1"), ("LOG_LEVEL", "")]);
         let mut overrides = Overrides::default();
-        overrides.suggest("PORT", 2);
+        overrides.suggest("PORT", &2);
         overrides.suggest("LOG_LEVEL", "warn");
         let resolved = Resolved::read(&strings, &overrides).unwrap();
         assert_eq!(resolved.value("PORT"), Some("1"));
         assert_eq!(resolved.value("LOG_LEVEL"), Some("warn"), "an empty variable is not set");
-        overrides.flag("PORT", 3);
+        overrides.flag("PORT", &3);
         let resolved = Resolved::read(&strings, &overrides).unwrap();
         assert_eq!(resolved.value("PORT"), Some("3"));
         assert_eq!(resolved.entry("PORT").unwrap().origin, Origin::Flag);

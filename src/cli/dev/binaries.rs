@@ -73,7 +73,7 @@ pub(super) async fn installed(strings: &impl Strings, owner: &Owner) -> Vec<Bina
         }
     }
     // Stable, so that of two equals the one in PATH comes first.
-    found.sort_by(|a, b| b.version.cmp(&a.version));
+    found.sort_by_key(|binaries| std::cmp::Reverse(binaries.version));
     found
 }
 

@@ -204,8 +204,9 @@ impl Cluster {
     async fn wait(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + START;
         loop {
-            let attempt = connect(&self.connect).await;
-            if attempt.is_ok() {
+            // Asking before it is ready would only fill its log.
+            let ready = Postmaster::read(&self.place.data()).is_some_and(|found| found.ready);
+            if ready && connect(&self.connect).await.is_ok() {
                 return Ok(());
             }
             let ended = match &mut self.child {
@@ -233,12 +234,7 @@ impl Cluster {
 
     fn stopped_by_itself(&self) -> Failure {
         let log = fs::read_to_string(self.place.log()).unwrap_or_default();
-        let reason = log
-            .lines()
-            .find_map(|line| {
-                ["FATAL:", "PANIC:"].iter().find_map(|mark| Some(line.split_once(mark)?.1.trim()))
-            })
-            .unwrap_or("it gave no reason");
+        let reason = reason(&log).unwrap_or("it gave no reason");
         Failure::new(
             format!("The database stopped by itself: {reason}."),
             format!("look at {}; rowcast dev --reset makes a new one.", self.place.log().display()),
@@ -255,6 +251,16 @@ impl Drop for Cluster {
             let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
+}
+
+/// Why the server program ended, from its log: the first line that is neither
+/// routine nor about a single connection.
+fn reason(log: &str) -> Option<&str> {
+    let told = |mark: &str| {
+        let mut lines = log.lines().filter_map(|line| Some(line.split_once(mark)?.1.trim()));
+        lines.find(|text| !text.starts_with("the database system is"))
+    };
+    told("FATAL:").or_else(|| told("PANIC:")).or_else(|| told("postgres: "))
 }
 
 /// `pg_ctl stop` in a mode.
@@ -347,6 +353,16 @@ mod tests {
         let chosen = choose_port(&file).unwrap();
         assert_ne!(chosen, taken);
         assert_eq!(choose_port(&file).unwrap(), chosen);
+    }
+
+    #[test]
+    fn the_reason_is_found_in_the_log() {
+        let log = "x LOG:  starting\nx FATAL:  the database system is starting up\n\
+                   x FATAL:  could not map shared memory\n";
+        assert_eq!(reason(log), Some("could not map shared memory"));
+        let log = "postgres: could not find the database system\nExpected to find it\n";
+        assert_eq!(reason(log), Some("could not find the database system"));
+        assert_eq!(reason("x LOG:  received fast shutdown request\n"), None);
     }
 
     #[test]

@@ -156,18 +156,18 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
 fn overrides(args: &Args) -> Overrides {
     let mut overrides = Overrides::default();
     if let Some(port) = args.port {
-        overrides.flag("PORT", port);
+        overrides.flag("PORT", &port);
     }
     if let Some(url) = &args.db_url {
         overrides.flag("DATABASE_URL", url);
     }
     if let Some(folder) = &args.pg_bin {
-        overrides.flag("ROWCAST_PG_BIN", folder.display());
+        overrides.flag("ROWCAST_PG_BIN", &folder.display());
     }
     // The keys are on the screen, so the network has no business here.
-    overrides.suggest("ROWCAST_BIND", Ipv4Addr::LOCALHOST);
+    overrides.suggest("ROWCAST_BIND", &Ipv4Addr::LOCALHOST);
     overrides.suggest("LOG_LEVEL", "warn");
-    overrides.insist("ROWCAST_CREATE_ROLES", true);
+    overrides.insist("ROWCAST_CREATE_ROLES", &true);
     overrides
 }
 
@@ -182,7 +182,7 @@ fn insist_on(overrides: &mut Overrides, connect: &ConnectConfig) {
         connect.port,
         connect.database
     );
-    overrides.insist("DATABASE_URL", url);
+    overrides.insist("DATABASE_URL", &url);
     overrides.insist("ROWCAST_DB_SSL_MODE", "disable");
     overrides.insist("DB_SSL_CA_CERT", "");
 }

@@ -32,7 +32,7 @@ impl Screen {
                 paint(FAINT, format!("v{} · {}", env!("CARGO_PKG_VERSION"), self.database))
             ),
             String::new(),
-            row("Open", VALUE, &format!("{url}/")),
+            row("Page", VALUE, &format!("{url}/")),
             row("URL", VALUE, &url),
             row("Database", VALUE, &self.database_url),
             row("JWT secret", FAINT, &self.jwt_secret),
@@ -114,6 +114,7 @@ mod tests {
             psql: Some("psql".to_owned()),
         };
         let plain = anstream::adapter::strip_str(&screen.render()).to_string();
+        let plain = plain.replace(env!("CARGO_PKG_VERSION"), "VERSION");
         insta::assert_snapshot!(plain);
     }
 }
