@@ -39,7 +39,7 @@ pub enum ConfigError {
     Conflict(String),
     /// Several of the above, so that one run shows them all.
     #[error("{}", lines(.0))]
-    Many(Vec<ConfigError>),
+    Many(Vec<Self>),
 }
 
 impl ConfigError {

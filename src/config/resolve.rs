@@ -54,17 +54,17 @@ pub struct Overrides {
 
 impl Overrides {
     /// A value from the command line: wins over the environment.
-    pub fn flag(&mut self, name: &'static str, value: impl ToString) {
+    pub fn flag(&mut self, name: &'static str, value: &(impl ToString + ?Sized)) {
         self.strong.push((name, value.to_string(), Origin::Flag));
     }
 
     /// A value that a command insists on: wins over the environment.
-    pub fn insist(&mut self, name: &'static str, value: impl ToString) {
+    pub fn insist(&mut self, name: &'static str, value: &(impl ToString + ?Sized)) {
         self.strong.push((name, value.to_string(), Origin::Dev));
     }
 
     /// Another default: the environment wins over it.
-    pub fn suggest(&mut self, name: &'static str, value: impl ToString) {
+    pub fn suggest(&mut self, name: &'static str, value: &(impl ToString + ?Sized)) {
         self.weak.push((name, value.to_string()));
     }
 }
@@ -158,7 +158,10 @@ fn find(
     let found =
         |name: &&'static str, value, origin| (*name, InForce { knob, value: Some(value), origin });
     if let Some((name, value, origin)) = overrides.strong.iter().find(|(n, ..)| *n == knob.name) {
-        return found(name, value.clone(), *origin);
+        let (name, mut entry) = found(name, value.clone(), *origin);
+        // Insisting on nothing takes a value away.
+        entry.value.take_if(|value| value.is_empty());
+        return (name, entry);
     }
     for name in std::iter::once(&knob.name).chain(knob.aliases) {
         if let Some(value) = strings.value(name) {
@@ -187,12 +190,12 @@ mod tests {
     fn a_flag_wins_over_the_environment_and_that_over_a_suggestion() {
         let strings = BTreeMap::from([("PORT", "1"), ("LOG_LEVEL", "")]);
         let mut overrides = Overrides::default();
-        overrides.suggest("PORT", 2);
+        overrides.suggest("PORT", &2);
         overrides.suggest("LOG_LEVEL", "warn");
         let resolved = Resolved::read(&strings, &overrides).unwrap();
         assert_eq!(resolved.value("PORT"), Some("1"));
         assert_eq!(resolved.value("LOG_LEVEL"), Some("warn"), "an empty variable is not set");
-        overrides.flag("PORT", 3);
+        overrides.flag("PORT", &3);
         let resolved = Resolved::read(&strings, &overrides).unwrap();
         assert_eq!(resolved.value("PORT"), Some("3"));
         assert_eq!(resolved.entry("PORT").unwrap().origin, Origin::Flag);

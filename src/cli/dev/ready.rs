@@ -1,0 +1,120 @@
+//! The first screen: all that is needed to see a change arrive.
+
+use std::net::SocketAddr;
+
+use anstyle::Style;
+
+use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
+
+/// What the screen tells.
+#[derive(Debug)]
+pub(super) struct Screen {
+    pub(super) address: SocketAddr,
+    pub(super) anon_key: String,
+    pub(super) service_key: String,
+    pub(super) jwt_secret: String,
+    pub(super) database_url: String,
+    /// For example `PostgreSQL 17.2 in …`.
+    pub(super) database: String,
+    /// The program, if there is one.
+    pub(super) psql: Option<String>,
+}
+
+impl Screen {
+    /// The screen as text; styles are stripped where nobody sees them.
+    pub(super) fn render(&self) -> String {
+        let url = self.url();
+        let mut lines = vec![
+            String::new(),
+            format!(
+                "  {} {}",
+                paint(GOOD, "Rowcast is ready."),
+                paint(FAINT, format!("v{} · {}", env!("CARGO_PKG_VERSION"), self.database))
+            ),
+            String::new(),
+            row("Page", VALUE, &format!("{url}/")),
+            row("URL", VALUE, &url),
+            row("Database", VALUE, &self.database_url),
+            row("JWT secret", FAINT, &self.jwt_secret),
+            row("anon key", FAINT, &self.anon_key),
+            row("service key", FAINT, &self.service_key),
+            String::new(),
+            format!("  {}", paint(STRONG, "Insert a row")),
+            format!("    {}", self.insert()),
+        ];
+        if self.psql.is_none() {
+            lines.push(paint(FAINT, "    # psql is not on this machine; any SQL client will do"));
+        }
+        lines.extend([
+            String::new(),
+            format!(
+                "  {} {}",
+                paint(STRONG, "See it arrive"),
+                paint(FAINT, "(npm install @supabase/supabase-js, then in Node or a page)")
+            ),
+        ]);
+        lines.extend(self.snippet().lines().map(|line| format!("    {line}")));
+        lines.extend([
+            String::new(),
+            paint(FAINT, "  Ctrl-C stops the server and its database."),
+            String::new(),
+        ]);
+        lines.join("\n")
+    }
+
+    fn url(&self) -> String {
+        let address = self.address;
+        // The unspecified address is for listening, not for connecting.
+        if address.ip().is_unspecified() {
+            format!("http://127.0.0.1:{}", address.port())
+        } else {
+            format!("http://{address}")
+        }
+    }
+
+    fn insert(&self) -> String {
+        let psql = self.psql.as_deref().unwrap_or("psql");
+        format!(
+            "{psql} '{}' -c \"insert into messages (room_id, sender_id, content) \
+             values (gen_random_uuid(), gen_random_uuid(), 'hello')\"",
+            self.database_url
+        )
+    }
+
+    fn snippet(&self) -> String {
+        format!(
+            "import {{ createClient }} from '@supabase/supabase-js'\n\
+             const supabase = createClient('{}', '{}')\n\
+             supabase.channel('messages')\n  \
+             .on('postgres_changes', {{ event: '*', schema: 'public', table: 'messages' }}, console.log)\n  \
+             .subscribe(console.log)",
+            self.url(),
+            self.anon_key
+        )
+    }
+}
+
+fn row(name: &str, style: Style, value: &str) -> String {
+    format!("  {}  {}", paint(STRONG, format!("{name:<11}")), paint(style, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_screen_tells_everything() {
+        let screen = Screen {
+            address: "0.0.0.0:4000".parse().unwrap(),
+            anon_key: "ANON".to_owned(),
+            service_key: "SERVICE".to_owned(),
+            jwt_secret: "SECRET".to_owned(),
+            database_url: "postgresql://postgres:p@127.0.0.1:54329/postgres".to_owned(),
+            database: "PostgreSQL 17.2 in /tmp/x".to_owned(),
+            psql: Some("psql".to_owned()),
+        };
+        let plain = anstream::adapter::strip_str(&screen.render()).to_string();
+        let plain = plain.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        insta::assert_snapshot!(plain);
+    }
+}

@@ -1,0 +1,72 @@
+//! What a command says when it cannot do its work.
+
+use thiserror::Error;
+
+use crate::{app::AppError, config::ConfigError, tenants::migrations::MigrateError};
+
+/// One plain sentence and, where there is one, the next step.
+#[derive(Debug, Error)]
+#[error("{what}")]
+pub struct Failure {
+    what: String,
+    next: Option<String>,
+}
+
+impl Failure {
+    /// A failure and what to do about it.
+    pub(super) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: Some(next.into()) }
+    }
+
+    /// A failure whose sentence says it all.
+    pub(super) fn plain(what: impl Into<String>) -> Self {
+        Self { what: what.into(), next: None }
+    }
+
+    /// The next step.
+    pub(super) fn next(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let next = match &error {
+            ConfigError::Missing { name, .. } => {
+                format!("set {name}, or try rowcast dev, which needs no settings.")
+            }
+            _ => "rowcast config check shows what is in force.".to_owned(),
+        };
+        Self::new(error.to_string(), next)
+    }
+}
+
+impl From<MigrateError> for Failure {
+    fn from(error: MigrateError) -> Self {
+        Self::plain(error.to_string())
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match &error {
+            AppError::Listen { address, source }
+                if source.kind() == std::io::ErrorKind::AddrInUse =>
+            {
+                Self::busy(address.port())
+            }
+            AppError::Listen { .. } => Self::new(error.to_string(), "check PORT and ROWCAST_BIND."),
+        }
+    }
+}
+
+impl Failure {
+    /// Another program listens on that port.
+    pub(super) fn busy(port: u16) -> Self {
+        let other = port.checked_add(1).unwrap_or(4000);
+        Self::new(
+            format!("Port {port} is used by another program."),
+            format!("stop that program, or choose another port with --port {other}."),
+        )
+    }
+}

@@ -1,0 +1,51 @@
+//! `rowcast serve`: the server, set up by the environment.
+
+use std::net::IpAddr;
+
+use super::{Failure, screen, signals};
+use crate::{
+    app,
+    config::{Overrides, Resolved, env::Env},
+};
+
+/// Flags of `serve`; each wins over its variable.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Port to listen on [PORT, 4000]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Address to listen on [ROWCAST_BIND, 0.0.0.0]
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// The database [DATABASE_URL, or DB_HOST and so on]
+    #[arg(long, value_name = "URL")]
+    db_url: Option<String>,
+}
+
+impl Args {
+    /// The flags that were given.
+    pub(super) fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        if let Some(port) = self.port {
+            overrides.flag("PORT", &port);
+        }
+        if let Some(address) = self.bind {
+            overrides.flag("ROWCAST_BIND", &address);
+        }
+        if let Some(url) = &self.db_url {
+            overrides.flag("DATABASE_URL", url);
+        }
+        overrides
+    }
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let resolved = Resolved::read(&Env, &args.overrides())?;
+    let settings = resolved.settings()?;
+    if !resolved.ignored().is_empty() {
+        screen::progress(format!("No meaning here: {}", resolved.ignored().join(", ")));
+    }
+    let ready = |ready: app::Ready| screen::progress(format!("Listening on {}", ready.address));
+    app::serve(settings, ready, signals::stop()).await?;
+    Ok(())
+}
