@@ -2,6 +2,7 @@
 
 pub mod hub;
 pub mod postgres;
+pub mod postgres_changes;
 pub mod protocol;
 pub mod replication;
 pub mod runtime;

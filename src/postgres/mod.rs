@@ -3,3 +3,4 @@
 //! The only module that names tokio-postgres.
 
 pub mod connect;
+pub mod value;

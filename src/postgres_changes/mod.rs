@@ -1,0 +1,5 @@
+//! Row changes to the channels that subscribed to them.
+
+pub mod filter;
+mod inspect;
+pub mod subscription;
