@@ -1,6 +1,15 @@
 //! Talking to PostgreSQL: settings, SQL pool, replication wire, pgoutput.
 //!
-//! The only module that names tokio-postgres.
+//! The only module that names tokio-postgres. Both kinds of connection, SQL
+//! and replication, go through one [`dial`], so `sslmode` means the same to both.
 
 pub mod connect;
+mod cursor;
+pub mod dial;
+pub mod pgoutput;
+pub mod pool;
+pub mod session;
+mod tls;
+pub mod types;
 pub mod value;
+pub mod wire;

@@ -140,6 +140,7 @@ fn add_column(
             title: text(row, 7)?,
             cast: text(row, 8)?,
             is_bytea: types.base(type_oid) == 17,
+            is_domain: types.base(type_oid) != type_oid,
         },
         is_key: row.try_get(9)?,
     };

@@ -142,8 +142,8 @@ impl Kind {
     }
 
     /// The canonical text of a filter value, where PostgreSQL need not be
-    /// asked because its answer is certain.
-    pub fn canonical(self, value: &str) -> Option<&str> {
+    /// asked because its answer is certain. Integers of up to `digits` digits are.
+    pub fn canonical(self, value: &str, digits: usize) -> Option<&str> {
         let plain_digits = |max: usize| {
             let digits = value.strip_prefix('-').unwrap_or(value);
             let leading_zero = digits.starts_with('0') && (digits.len() > 1 || value.len() > 1);
@@ -152,8 +152,7 @@ impl Kind {
         };
         match self {
             Self::Text { .. } => (!value.contains('\0')).then_some(value),
-            // Four digits fit every integer type.
-            Self::Integer if !value.starts_with('-') => plain_digits(4),
+            Self::Integer if !value.starts_with('-') => plain_digits(digits),
             Self::Numeric => plain_digits(100),
             Self::Bool => match value {
                 "t" | "true" => Some("t"),
@@ -315,15 +314,15 @@ mod tests {
 
     #[test]
     fn canonical_texts_are_taken_only_where_certain() {
-        assert_eq!(Kind::Integer.canonical("42"), Some("42"));
+        assert_eq!(Kind::Integer.canonical("42", 4), Some("42"));
         for odd in ["042", "+1", " 1", "99999", "-1", "1.0", ""] {
-            assert_eq!(Kind::Integer.canonical(odd), None, "{odd}");
+            assert_eq!(Kind::Integer.canonical(odd, 4), None, "{odd}");
         }
-        assert_eq!(Kind::Bool.canonical("true"), Some("t"));
-        assert_eq!(Kind::Bool.canonical("yes"), None);
+        assert_eq!(Kind::Bool.canonical("true", 4), Some("t"));
+        assert_eq!(Kind::Bool.canonical("yes", 4), None);
         let uuid = "11111111-1111-4111-8111-11111111111a";
-        assert_eq!(Kind::Uuid.canonical(uuid), Some(uuid));
-        assert_eq!(Kind::Uuid.canonical(&uuid.to_uppercase()), None);
+        assert_eq!(Kind::Uuid.canonical(uuid, 4), Some(uuid));
+        assert_eq!(Kind::Uuid.canonical(&uuid.to_uppercase(), 4), None);
     }
 
     proptest! {
