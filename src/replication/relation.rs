@@ -5,7 +5,15 @@
 //! So a new [`Relation`] with a new `version` is the signal to look its catalog
 //! entries up again before judging the next row.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::postgres::pgoutput;
 
 /// A table as described by the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,4 +56,73 @@ pub enum ReplicaIdentity {
     Full,
     /// The columns of an index.
     Index,
+}
+
+/// The tables described on one connection. A new connection starts empty,
+/// because the server describes everything again.
+#[derive(Debug, Default)]
+pub struct RelationCache {
+    relations: HashMap<u32, Arc<Relation>>,
+}
+
+impl RelationCache {
+    /// Takes a description in. Always a new version, even if it says the same
+    /// as before: grants and policies change without showing here.
+    pub fn describe(&mut self, described: pgoutput::Relation) -> Arc<Relation> {
+        static VERSIONS: AtomicU64 = AtomicU64::new(1);
+        let relation = Arc::new(Relation {
+            oid: described.oid,
+            // Only uniqueness matters, so no ordering with other memory.
+            version: VERSIONS.fetch_add(1, Ordering::Relaxed),
+            schema: described.schema.into(),
+            table: described.name.into(),
+            identity: match described.identity {
+                pgoutput::Identity::Default => ReplicaIdentity::Default,
+                pgoutput::Identity::Nothing => ReplicaIdentity::Nothing,
+                pgoutput::Identity::Full => ReplicaIdentity::Full,
+                pgoutput::Identity::Index => ReplicaIdentity::Index,
+            },
+            columns: described.columns.into_iter().map(Column::from).collect(),
+        });
+        self.relations.insert(relation.oid, Arc::clone(&relation));
+        relation
+    }
+
+    /// The table as it was last described.
+    pub fn current(&self, oid: u32) -> Option<Arc<Relation>> {
+        self.relations.get(&oid).map(Arc::clone)
+    }
+}
+
+impl From<pgoutput::Column> for Column {
+    fn from(column: pgoutput::Column) -> Self {
+        Self {
+            name: column.name.into(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            is_identity: column.is_identity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_description_again_is_a_new_version() {
+        let described = pgoutput::Relation {
+            oid: 7,
+            schema: "public".into(),
+            name: "t".into(),
+            identity: pgoutput::Identity::Default,
+            columns: Vec::new(),
+        };
+        let mut cache = RelationCache::default();
+        let first = cache.describe(described.clone());
+        let second = cache.describe(described);
+        assert!(second.version > first.version);
+        assert_eq!(cache.current(7), Some(second));
+        assert_eq!(cache.current(8), None);
+    }
 }

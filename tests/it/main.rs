@@ -1,1 +1,14 @@
-//! Integration tests.
+//! Integration tests: one binary, so that the crate is linked once.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking, and nobody reads their documentation"
+)]
+
+mod replication;
+mod support;

@@ -1,0 +1,65 @@
+//! What a stream is told.
+
+use std::time::Duration;
+
+use crate::postgres::connect::ConnectConfig;
+
+/// Settings of one stream.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which database. The user needs the `REPLICATION` attribute.
+    pub connect: ConnectConfig,
+    /// Whose stream, for log lines and metrics.
+    pub tenant: String,
+    /// The slot: lower case letters, digits and `_`, at most 63 bytes.
+    pub slot_name: String,
+    /// The slot ends with the connection. Changes are then lost whenever the
+    /// connection breaks, and nothing is left behind in the database.
+    pub temporary: bool,
+    /// What is streamed.
+    pub publications: Vec<String>,
+    /// Creates missing publications, empty. Otherwise the stream waits for them.
+    pub create_publications: bool,
+    /// How much log the slot may hold back before it is given up, so that the
+    /// database's disk is not filled; none leaves that to
+    /// `max_slot_wal_keep_size`.
+    pub wal_budget_bytes: Option<u64>,
+    /// How often the budget is looked at.
+    pub wal_budget_interval: Duration,
+    /// Longest time between two reports to the server. Shortened to a third of
+    /// its `wal_sender_timeout`.
+    pub status_interval: Duration,
+    /// Longest time to connect and log in.
+    pub connect_timeout: Duration,
+    /// Rows received but not yet applied, in bytes.
+    pub queue_bytes: u32,
+    /// Most changes of a batch.
+    pub batch_changes: usize,
+    /// A batch ends after this many bytes of values; one larger row still fits.
+    pub batch_bytes: usize,
+}
+
+impl Config {
+    /// The defaults for a database: durable slot `rowcast`, both Supabase
+    /// publications, 4 GiB of log.
+    pub fn new(connect: ConnectConfig) -> Self {
+        Self {
+            tenant: connect.database.clone(),
+            connect,
+            slot_name: "rowcast".to_owned(),
+            temporary: false,
+            publications: vec![
+                "supabase_realtime".to_owned(),
+                "supabase_realtime_messages_publication".to_owned(),
+            ],
+            create_publications: true,
+            wal_budget_bytes: Some(4 << 30),
+            wal_budget_interval: Duration::from_secs(30),
+            status_interval: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            queue_bytes: 8 << 20,
+            batch_changes: 1_000,
+            batch_bytes: 1 << 20,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a stream does not run.
+
+use super::transaction::AssembleError;
+use crate::postgres::{pgoutput::DecodeError, wire::WireError};
+
+/// Why a stream ended or did not start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamError {
+    /// The connection.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A message that cannot be read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A message out of place.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The server does not log enough.
+    #[error("the server runs with wal_level={found}; logical replication needs wal_level=logical")]
+    WalLevel {
+        /// Its setting.
+        found: String,
+    },
+    /// The server did not say who it is.
+    #[error("the server's answer to {0} cannot be read")]
+    Answer(&'static str),
+    /// Another process streams from the slot.
+    #[error("replication slot {name} is in use by another process")]
+    SlotInUse {
+        /// The slot.
+        name: String,
+    },
+    /// The slot's name belongs to something else.
+    #[error("replication slot {name} belongs to plugin {plugin} of database {database}")]
+    SlotForeign {
+        /// The slot.
+        name: String,
+        /// Its plugin.
+        plugin: String,
+        /// Its database.
+        database: String,
+    },
+    /// A publication is missing and must not be created.
+    #[error("publication {name} does not exist")]
+    PublicationMissing {
+        /// The publication.
+        name: String,
+    },
+    /// A publication is missing and cannot be created.
+    #[error(
+        "publication {name} does not exist and {user} may not create it: \
+         run `GRANT CREATE ON DATABASE \"{database}\" TO \"{user}\"`, or create it as its owner"
+    )]
+    PublicationDenied {
+        /// The publication.
+        name: String,
+        /// The database.
+        database: String,
+        /// Our user.
+        user: String,
+    },
+    /// The budget guard gave the slot up.
+    #[error("the slot held back more log than its budget and was dropped")]
+    OverBudget,
+}
+
+impl StreamError {
+    /// True if it may pass without anybody changing anything.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Wire(error) => error.is_transient(),
+            Self::Decode(_) | Self::Assemble(_) | Self::SlotInUse { .. } | Self::OverBudget => true,
+            Self::WalLevel { .. }
+            | Self::Answer(_)
+            | Self::SlotForeign { .. }
+            | Self::PublicationMissing { .. }
+            | Self::PublicationDenied { .. } => false,
+        }
+    }
+
+    /// The server's SQLSTATE, if it is one.
+    pub(super) fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Wire(error) => error.sqlstate(),
+            _ => None,
+        }
+    }
+
+    /// The whole chain of reasons in one line.
+    pub(super) fn reason(&self) -> String {
+        let mut reason = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            source = error.source();
+        }
+        reason
+    }
+}

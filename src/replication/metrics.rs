@@ -1,0 +1,82 @@
+//! Numbers about streams, one series per tenant.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+type Labels = [(&'static str, String); 1];
+
+/// The metric families. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    lag: Family<Labels, Gauge>,
+    last_commit: Family<Labels, Gauge>,
+    transactions: Family<Labels, Counter>,
+    changes: Family<Labels, Counter>,
+    reconnects: Family<Labels, Counter>,
+    gaps: Family<Labels, Counter>,
+}
+
+/// One tenant's series.
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    pub(super) lag: Gauge,
+    pub(super) last_commit: Gauge,
+    pub(super) transactions: Counter,
+    pub(super) changes: Counter,
+    pub(super) reconnects: Counter,
+    pub(super) gaps: Counter,
+}
+
+impl Metrics {
+    /// Adds the families to a registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register_with_unit(
+            "realtime_replication_lag",
+            "Log written by the server and not yet confirmed",
+            Unit::Bytes,
+            metrics.lag.clone(),
+        );
+        registry.register_with_unit(
+            "realtime_replication_last_commit_timestamp",
+            "When the last delivered transaction committed, since 1970",
+            Unit::Seconds,
+            metrics.last_commit.clone(),
+        );
+        registry.register(
+            "realtime_replication_transactions",
+            "Transactions delivered",
+            metrics.transactions.clone(),
+        );
+        registry.register(
+            "realtime_replication_changes",
+            "Row changes delivered",
+            metrics.changes.clone(),
+        );
+        registry.register(
+            "realtime_replication_reconnects",
+            "Streams that broke and were started again",
+            metrics.reconnects.clone(),
+        );
+        registry.register(
+            "realtime_replication_gaps",
+            "Streams that started after changes may have been lost",
+            metrics.gaps.clone(),
+        );
+        metrics
+    }
+
+    pub(super) fn series(&self, tenant: &str) -> Series {
+        let labels = [("tenant", tenant.to_owned())];
+        Series {
+            lag: self.lag.get_or_create_owned(&labels),
+            last_commit: self.last_commit.get_or_create_owned(&labels),
+            transactions: self.transactions.get_or_create_owned(&labels),
+            changes: self.changes.get_or_create_owned(&labels),
+            reconnects: self.reconnects.get_or_create_owned(&labels),
+            gaps: self.gaps.get_or_create_owned(&labels),
+        }
+    }
+}

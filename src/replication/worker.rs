@@ -1,0 +1,204 @@
+//! Keeps one stream running until a drain.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    apply::{Ended, apply},
+    config::Config,
+    error::StreamError,
+    guard::Guard,
+    link::{Link, Pace},
+    metrics::{Metrics, Series},
+    prepare::{History, Prepared, prepare},
+    sink::ChangeSink,
+    status::{Handle, Status},
+    transaction::{Assembler, Limits},
+};
+use crate::runtime::{self, Drain, backoff::Backoff};
+
+/// How long another process may hold our slot before we call ourselves its
+/// standby: a server takes a minute to miss our own last connection.
+const TAKEOVER: Duration = Duration::from_secs(60);
+/// Between looks at a slot that another process uses.
+const STANDBY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The supervised loop behind a [`Handle`].
+#[derive(Debug)]
+pub struct Worker<S> {
+    config: Arc<Config>,
+    sink: S,
+    drain: Drain,
+    series: Series,
+    status: watch::Sender<Status>,
+    history: History,
+    /// Since when the slot has been somebody else's.
+    held_since: Option<Instant>,
+}
+
+impl<S: ChangeSink> Worker<S> {
+    /// Starts the stream; it ends, in order, when `drain` begins.
+    pub fn spawn(config: Config, sink: S, drain: &Drain, metrics: &Metrics) -> Handle {
+        let (status, handle) = Handle::new();
+        let worker = Self {
+            series: metrics.series(&config.tenant),
+            config: Arc::new(config),
+            sink,
+            drain: drain.clone(),
+            status,
+            history: History::default(),
+            held_since: None,
+        };
+        drain.spawn("replication", worker.run());
+        handle
+    }
+
+    async fn run(mut self) {
+        let mut quick = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+        let mut slow = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
+        let drain = self.drain.clone();
+        loop {
+            // Boxed: a login's future is large.
+            let attempt = Box::pin(prepare(&self.config, &mut self.history, &self.status));
+            let prepared = tokio::select! {
+                biased;
+                () = drain.started() => break,
+                prepared = attempt => prepared,
+            };
+            let pause = match prepared {
+                Ok(prepared) => {
+                    self.held_since = None;
+                    let begun = Instant::now();
+                    let Ended::Broken(error) = Box::pin(self.stream(prepared)).await else {
+                        break;
+                    };
+                    // A stream that breaks at once, again and again, is a failed attempt.
+                    if begun.elapsed() > Duration::from_secs(10) {
+                        quick.reset();
+                    }
+                    slow.reset();
+                    self.broke(&error);
+                    quick.pause()
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    match error {
+                        StreamError::SlotInUse { .. } => STANDBY_PAUSE,
+                        error if error.is_transient() => quick.pause(),
+                        _ => slow.pause(),
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = drain.started() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.status.send_replace(Status::Stopped);
+    }
+
+    /// Streams until it breaks or a drain begins.
+    async fn stream(&mut self, prepared: Prepared) -> Ended {
+        let Prepared { stream, start, wal_sender_timeout } = prepared;
+        let epoch = start.epoch;
+        let mut heartbeat = self.config.status_interval;
+        if !wal_sender_timeout.is_zero() {
+            heartbeat = heartbeat.min(wal_sender_timeout / 3);
+        }
+        let pace = Pace { heartbeat, queue_bytes: self.config.queue_bytes };
+        // Never report less than we confirmed before: the server skips what it
+        // sends again, and so do we.
+        let confirmed = self.history.confirmed.unwrap_or(start.from);
+        let mut link = Link::start(stream, confirmed, pace, self.series.clone());
+        let guard = Guard {
+            config: Arc::clone(&self.config),
+            stop_link: link.stopper(),
+            status: self.status.clone(),
+        };
+        let guard = runtime::spawn("replication-guard", guard.run());
+
+        if start.gap.is_some() {
+            self.series.gaps.inc();
+        }
+        tracing::info!(slot = self.config.slot_name, from = %start.from, gap = ?start.gap, "streaming");
+        self.sink.started(start).await;
+        self.status.send_replace(Status::Streaming { epoch });
+
+        let limits = Limits { changes: self.config.batch_changes, bytes: self.config.batch_bytes };
+        let mut assembler = Assembler::new(epoch, self.history.progress, limits);
+        let ended = apply(&mut link, &mut assembler, &self.sink, &self.drain, &self.series).await;
+        self.history.progress = assembler.progress();
+        self.history.confirmed = Some(link.confirmed());
+        if matches!(ended, Ended::Broken(StreamError::OverBudget)) {
+            // It has stopped the link and is dropping the slot.
+            let _ = guard.await;
+        } else {
+            guard.abort();
+        }
+        link.stop().await;
+        ended
+    }
+
+    /// A running stream broke.
+    fn broke(&mut self, error: &StreamError) {
+        self.series.reconnects.inc();
+        // After START_REPLICATION succeeded only a publication can be missing:
+        // the server looks it up as of the row it decodes.
+        if error.sqlstate() == Some("42704") {
+            self.history.is_poisoned = true;
+        }
+        if self.config.temporary || matches!(error, StreamError::OverBudget) {
+            self.history.slot_exists = false;
+        }
+        tracing::warn!(error = error.reason(), slot = self.config.slot_name, "stream broke");
+        self.sink.interrupted();
+        if let Some(epoch) = self.history.epoch {
+            self.status.send_replace(Status::Interrupted {
+                epoch,
+                since: Instant::now(),
+                reason: error.reason().into(),
+                slot_exists: self.history.slot_exists && !self.history.is_poisoned,
+            });
+        }
+    }
+
+    /// An attempt to start failed.
+    fn failed(&mut self, error: &StreamError) {
+        let now = Instant::now();
+        let reason: Arc<str> = error.reason().into();
+        let is_held = matches!(error, StreamError::SlotInUse { .. });
+        let held_since = is_held.then(|| self.held_since.unwrap_or(now));
+        self.held_since = held_since;
+        let slot_name = &self.config.slot_name;
+        let changed = self.status.send_if_modified(|status| {
+            let since = match status {
+                Status::Failed { since, .. } | Status::Standby { since } => *since,
+                _ => now,
+            };
+            let next = match (&*status, held_since) {
+                (Status::Interrupted { .. }, Some(held)) if held.elapsed() < TAKEOVER => {
+                    return false;
+                }
+                (_, Some(_)) => Status::Standby { since },
+                (_, None) if !error.is_transient() => {
+                    Status::Failed { since, reason: Arc::clone(&reason) }
+                }
+                // Still the same interruption, with its first reason.
+                (Status::Interrupted { .. }, None) => return false,
+                (_, None) => Status::Starting { detail: Arc::clone(&reason) },
+            };
+            let is_new = *status != next;
+            *status = next;
+            is_new
+        });
+        if !changed {
+            tracing::debug!(%reason, slot = slot_name, "still cannot stream");
+        } else if is_held {
+            tracing::info!(slot = slot_name, "the slot is in use by another process: standing by");
+        } else {
+            tracing::warn!(%reason, slot = slot_name, "cannot stream");
+        }
+    }
+}

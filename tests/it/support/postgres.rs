@@ -1,0 +1,227 @@
+//! A private PostgreSQL for one test: own folder, own port, gone afterwards.
+//!
+//! The binaries come from `PG_BIN` or from Debian's folder, newest first.
+//! PostgreSQL refuses to run as root, so under root it runs as `postgres`.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rowcast::postgres::{
+    connect::{ConnectConfig, SslMode},
+    pool::Client,
+    session::{SessionConfig, connect},
+};
+use tempfile::TempDir;
+
+use super::eventually;
+
+pub struct Postgres {
+    dir: TempDir,
+    bin: PathBuf,
+    port: u16,
+    settings: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Postgres {
+    /// A running server with logical replication and these settings beside
+    /// (`name=value`).
+    pub async fn start(settings: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("rowcast-pg-").tempdir_in("/tmp").unwrap();
+        if let Some((user, group)) = unprivileged() {
+            chown(dir.path(), Some(user), Some(group)).unwrap();
+        }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Self { dir, bin: binaries(), port, settings, child: None };
+        let initdb = server
+            .command("initdb")
+            .args(["--no-sync", "--no-instructions", "--auth=trust", "--username=postgres"])
+            .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
+            .arg(server.data())
+            .output()
+            .unwrap();
+        assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
+        server.resume().await;
+        server
+    }
+
+    /// Starts the server after [`Postgres::stop`] or [`Postgres::kill9`].
+    pub async fn resume(&mut self) {
+        assert!(self.child.is_none(), "already running");
+        // After a kill the old processes need a moment to notice and go.
+        for _ in 0..100 {
+            self.child = Some(self.spawn());
+            let is_up = eventually("postgres starts or exits", async || {
+                if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                    return Some(false);
+                }
+                self.try_client("postgres").await.map(|_| true)
+            })
+            .await;
+            if is_up {
+                return;
+            }
+            self.child = None;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("postgres does not start: {}", self.log());
+    }
+
+    fn spawn(&self) -> Child {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data());
+        let own = [
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={}", self.port),
+            format!("unix_socket_directories={}", self.dir.path().display()),
+            "wal_level=logical".to_owned(),
+            "fsync=off".to_owned(),
+            "max_wal_senders=10".to_owned(),
+            "shared_buffers=16MB".to_owned(),
+            "max_connections=30".to_owned(),
+        ];
+        for setting in own.iter().chain(&self.settings) {
+            command.arg("-c").arg(setting);
+        }
+        command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+
+    /// Stops the server as `pg_ctl stop -m immediate` would not: in order.
+    pub async fn stop(&mut self) {
+        self.signal("INT");
+        self.wait_gone().await;
+    }
+
+    /// Kills the server's main process; the others follow.
+    pub async fn kill9(&mut self) {
+        self.child.as_mut().unwrap().kill().unwrap();
+        self.wait_gone().await;
+    }
+
+    async fn wait_gone(&mut self) {
+        let mut child = self.child.take().unwrap();
+        eventually("postgres exits", async || child.try_wait().unwrap()).await;
+    }
+
+    fn signal(&self, signal: &str) {
+        if let Some(child) = &self.child {
+            let pid = child.id().to_string();
+            let _ = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+        }
+    }
+
+    /// How to reach it as the superuser.
+    pub fn config(&self) -> ConnectConfig {
+        ConnectConfig {
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            user: "postgres".to_owned(),
+            password: None,
+            database: "postgres".to_owned(),
+            ssl_mode: SslMode::Prefer,
+            ssl_root_cert: None,
+        }
+    }
+
+    /// The folder with its socket and data.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// What it wrote to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// An SQL connection of the superuser.
+    pub async fn client(&self) -> Client {
+        connect(&self.config(), &SessionConfig::new("test")).await.unwrap()
+    }
+
+    async fn try_client(&self, database: &str) -> Option<Client> {
+        let config = ConnectConfig { database: database.to_owned(), ..self.config() };
+        connect(&config, &SessionConfig::new("test")).await.ok()
+    }
+
+    /// Replaces `pg_hba.conf` and makes the server read it.
+    pub async fn authenticate(&self, rules: &str) {
+        let path = self.data().join("pg_hba.conf");
+        fs::write(path, rules).unwrap();
+        let reload = self.client_over_socket().await;
+        reload.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    }
+
+    async fn client_over_socket(&self) -> Client {
+        let host = self.dir.path().to_str().unwrap().to_owned();
+        let config = ConnectConfig { host, ..self.config() };
+        connect(&config, &SessionConfig::new("test")).await.unwrap()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        if let Some((user, group)) = unprivileged() {
+            command.uid(user).gid(group);
+        }
+        command.current_dir(self.dir.path());
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.signal("QUIT");
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The user to run as, when we are root.
+fn unprivileged() -> Option<(u32, u32)> {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    let id = |flag: &str| -> Option<u32> {
+        let output = Command::new("id").args([flag, "postgres"]).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    };
+    // 65534 is nobody.
+    Some((id("-u").unwrap_or(65534), id("-g").unwrap_or(65534)))
+}
+
+fn binaries() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "the tests have no config module")]
+    if let Ok(path) = std::env::var("PG_BIN") {
+        return path.into();
+    }
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .expect("PostgreSQL is installed or PG_BIN is set")
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin")))
+        })
+        .collect();
+    versions.sort();
+    versions.pop().expect("a version of PostgreSQL is installed").1
+}
