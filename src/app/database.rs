@@ -36,7 +36,10 @@ impl DatabaseError {
 /// # Errors
 ///
 /// What an operator has to mend.
-pub async fn prepare(settings: &DatabaseSettings, drain: &Drain) -> Result<(), DatabaseError> {
+pub(super) async fn prepare(
+    settings: &DatabaseSettings,
+    drain: &Drain,
+) -> Result<(), DatabaseError> {
     if !settings.auto_migrate {
         return Ok(());
     }
@@ -75,7 +78,11 @@ async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
     let report = migrations::run(&mut client, &options).await?;
     let applied: Vec<_> = report.steps.iter().filter(|step| step.applied).collect();
     if !report.is_unchanged() {
-        tracing::info!(applied = applied.len(), partitions = report.partitions.len(), "SQL objects installed");
+        tracing::info!(
+            applied = applied.len(),
+            partitions = report.partitions.len(),
+            "SQL objects installed"
+        );
     }
     Ok(())
 }
