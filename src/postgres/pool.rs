@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use tokio_postgres::{
-    Client, Error, IsolationLevel, Row, Statement, Transaction,
+    Client, Error, IsolationLevel, Row, SimpleQueryMessage, Statement, Transaction,
     error::{DbError, SqlState},
     types,
 };
@@ -171,6 +171,21 @@ impl Lease {
     /// The session is as it was.
     pub fn mark_clean(&mut self) {
         self.dirty = false;
+    }
+
+    /// Runs a script of several statements in one round trip and returns the
+    /// first column of every row of their results.
+    ///
+    /// # Errors
+    ///
+    /// The first statement's that failed; those after it did not run.
+    pub async fn simple_rows(&self, script: &str) -> Result<Vec<String>, Error> {
+        let messages = self.simple_query(script).await?;
+        let first = |message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        Ok(messages.into_iter().filter_map(first).collect())
     }
 
     /// Closes the connection instead of returning it.
