@@ -44,7 +44,8 @@ mod postmaster;
 mod ready;
 mod version;
 
-const DATA_DIR: &str = ".rowcast";
+/// The folder unless another is named.
+pub(super) const DATA_DIR: &str = ".rowcast";
 const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
 
 /// Flags of `dev`.
@@ -72,7 +73,12 @@ pub(super) struct Args {
 
 /// The secret of the data folder in this directory, for `rowcast token`.
 pub(super) fn stored_secret() -> Option<Secret> {
-    folder::stored(Path::new(DATA_DIR))
+    folder::stored(Path::new(DATA_DIR), folder::SECRET)
+}
+
+/// The database that a data folder's last start used.
+pub(super) fn stored_url(home: &Path) -> Option<Secret> {
+    folder::stored(home, folder::URL)
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
@@ -133,6 +139,8 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
     let resolved = Resolved::read(&Env, &overrides)?;
     let settings = resolved.settings()?;
     install(&settings.database.connect).await?;
+    let database_url = resolved.value("DATABASE_URL").unwrap_or_default().to_owned();
+    folder.remember_url(&database_url)?;
     let secret = &settings.tenant.jwt_secret;
     // As old as the secret, so that a restart shows the same keys.
     let born = folder.secret_made()?;
@@ -142,12 +150,13 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
         anon_key: key("anon")?,
         service_key: key("service_role")?,
         jwt_secret: secret.expose().to_owned(),
-        database_url: resolved.value("DATABASE_URL").unwrap_or_default().to_owned(),
+        database_url,
         database: cluster.as_ref().map_or_else(
             || format!("database {}", settings.database.connect.database),
             Cluster::describe,
         ),
         psql,
+        rowcast: program(),
     };
     Ok(Prepared { settings, screen, cluster, folder })
 }
@@ -261,6 +270,14 @@ async fn install(database: &ConnectConfig) -> Result<(), Failure> {
     }
     migrations::run(&mut client, &Options { create_roles: true }).await?;
     client.batch_execute(MESSAGES).await.map_err(plain)
+}
+
+/// How this program is called from a shell.
+fn program() -> String {
+    if on_path("rowcast") {
+        return "rowcast".to_owned();
+    }
+    std::env::current_exe().map_or_else(|_| "rowcast".to_owned(), |path| path.display().to_string())
 }
 
 fn on_path(program: &str) -> bool {

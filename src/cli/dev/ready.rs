@@ -16,8 +16,10 @@ pub(super) struct Screen {
     pub(super) database_url: String,
     /// For example `PostgreSQL 17.2 in …`.
     pub(super) database: String,
-    /// The program, if there is one.
+    /// PostgreSQL's client, if there is one.
     pub(super) psql: Option<String>,
+    /// This program.
+    pub(super) rowcast: String,
 }
 
 impl Screen {
@@ -42,9 +44,6 @@ impl Screen {
             format!("  {}", paint(STRONG, "Insert a row")),
             format!("    {}", self.insert()),
         ];
-        if self.psql.is_none() {
-            lines.push(paint(FAINT, "    # psql is not on this machine; any SQL client will do"));
-        }
         lines.extend([
             String::new(),
             format!(
@@ -73,11 +72,13 @@ impl Screen {
     }
 
     fn insert(&self) -> String {
-        let psql = self.psql.as_deref().unwrap_or("psql");
+        let start = match &self.psql {
+            Some(psql) => format!("{psql} '{}' -c", self.database_url),
+            None => format!("{} sql", self.rowcast),
+        };
         format!(
-            "{psql} '{}' -c \"insert into messages (room_id, sender_id, content) \
-             values (gen_random_uuid(), gen_random_uuid(), 'hello')\"",
-            self.database_url
+            "{start} \"insert into messages (room_id, sender_id, content) \
+             values (gen_random_uuid(), gen_random_uuid(), 'hello')\""
         )
     }
 
@@ -112,9 +113,12 @@ mod tests {
             database_url: "postgresql://postgres:p@127.0.0.1:54329/postgres".to_owned(),
             database: "PostgreSQL 17.2 in /tmp/x".to_owned(),
             psql: Some("psql".to_owned()),
+            rowcast: "rowcast".to_owned(),
         };
         let plain = anstream::adapter::strip_str(&screen.render()).to_string();
         let plain = plain.replace(env!("CARGO_PKG_VERSION"), "VERSION");
         insta::assert_snapshot!(plain);
+        let without_psql = Screen { psql: None, ..screen };
+        assert!(without_psql.render().contains("    rowcast sql \"insert into messages"));
     }
 }
