@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use tokio_postgres::SimpleQueryMessage as Message;
+use tokio_postgres::{self as pg, SimpleQueryMessage as Message};
 
 use super::{Failure, connect::connect, dev, screen};
 use crate::config::{Overrides, Resolved, env::Env};
@@ -36,7 +36,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     for message in &messages {
         match message {
             Message::RowDescription(columns) => {
-                let names: Vec<&str> = columns.iter().map(|column| column.name()).collect();
+                let names: Vec<&str> = columns.iter().map(pg::SimpleColumn::name).collect();
                 screen::line(screen::paint(screen::FAINT, names.join("\t")));
             }
             Message::Row(row) => {

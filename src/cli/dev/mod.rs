@@ -155,6 +155,7 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
             || format!("database {}", settings.database.connect.database),
             Cluster::describe,
         ),
+        own: cluster.is_some(),
         psql,
         rowcast: program(),
     };

@@ -6,6 +6,9 @@ use anstyle::Style;
 
 use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
 
+/// Keys are long and to be copied: no colour gets in the way.
+const PLAIN: Style = Style::new();
+
 /// What the screen tells.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -16,6 +19,8 @@ pub(super) struct Screen {
     pub(super) database_url: String,
     /// For example `PostgreSQL 17.2 in …`.
     pub(super) database: String,
+    /// Whether that is a private one, stopped at the end.
+    pub(super) own: bool,
     /// PostgreSQL's client, if there is one.
     pub(super) psql: Option<String>,
     /// This program.
@@ -37,9 +42,9 @@ impl Screen {
             row("Page", VALUE, &format!("{url}/")),
             row("URL", VALUE, &url),
             row("Database", VALUE, &self.database_url),
-            row("JWT secret", FAINT, &self.jwt_secret),
-            row("anon key", FAINT, &self.anon_key),
-            row("service key", FAINT, &self.service_key),
+            row("JWT secret", PLAIN, &self.jwt_secret),
+            row("anon key", PLAIN, &self.anon_key),
+            row("service key", PLAIN, &self.service_key),
             String::new(),
             format!("  {}", paint(STRONG, "Insert a row")),
             format!("    {}", self.insert()),
@@ -55,7 +60,13 @@ impl Screen {
         lines.extend(self.snippet().lines().map(|line| format!("    {line}")));
         lines.extend([
             String::new(),
-            paint(FAINT, "  Ctrl-C stops the server and its database."),
+            paint(
+                FAINT,
+                format!(
+                    "  Ctrl-C stops the server{}.",
+                    if self.own { " and its database" } else { "" }
+                ),
+            ),
             String::new(),
         ]);
         lines.join("\n")
@@ -112,6 +123,7 @@ mod tests {
             jwt_secret: "SECRET".to_owned(),
             database_url: "postgresql://postgres:p@127.0.0.1:54329/postgres".to_owned(),
             database: "PostgreSQL 17.2 in /tmp/x".to_owned(),
+            own: true,
             psql: Some("psql".to_owned()),
             rowcast: "rowcast".to_owned(),
         };
