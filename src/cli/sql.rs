@@ -5,9 +5,14 @@
 
 use std::path::PathBuf;
 
-use tokio_postgres::{self as pg, SimpleQueryMessage as Message};
-
-use super::{Failure, connect::connect, dev, screen};
+use super::{
+    Failure,
+    connect::{
+        connect,
+        pg::{SimpleColumn, SimpleQueryMessage as Message},
+    },
+    dev, screen,
+};
 use crate::config::{Overrides, Resolved, env::Env};
 
 /// Arguments of `sql`.
@@ -36,7 +41,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     for message in &messages {
         match message {
             Message::RowDescription(columns) => {
-                let names: Vec<&str> = columns.iter().map(pg::SimpleColumn::name).collect();
+                let names: Vec<&str> = columns.iter().map(SimpleColumn::name).collect();
                 screen::line(screen::paint(screen::FAINT, names.join("\t")));
             }
             Message::Row(row) => {

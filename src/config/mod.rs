@@ -10,6 +10,7 @@ mod database;
 pub mod env;
 mod error;
 pub mod knob;
+mod load;
 mod parse;
 mod resolve;
 mod secret;
@@ -19,7 +20,6 @@ pub mod vars;
 
 pub use self::{
     error::ConfigError,
-    parse::parse_bool,
     resolve::{InForce, Origin, Overrides, Resolved},
     secret::Secret,
     settings::{

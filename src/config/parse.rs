@@ -37,7 +37,7 @@ fn accepts(kind: Kind, text: &str) -> bool {
 }
 
 /// `true`, `1`, `yes`, `on` and their opposites; nothing else.
-pub fn parse_bool(text: &str) -> Option<bool> {
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),

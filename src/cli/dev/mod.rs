@@ -13,16 +13,10 @@ use std::{
 use serde_json::Map;
 
 use self::{
-    binaries::Binaries,
-    cluster::{Cluster, Place},
-    folder::Folder,
-    owner::Owner,
-    ready::Screen,
+    binaries::Binaries, cluster::Cluster, folder::Folder, owner::Owner, place::Place, ready::Screen,
 };
 use super::{
-    Failure,
-    connect::connect,
-    screen, signals,
+    Failure, screen, signals,
     token::{Expiry, KEY_LIFE, mint},
 };
 use crate::{
@@ -32,21 +26,21 @@ use crate::{
         env::{Env, Strings as _},
     },
     postgres::connect::ConnectConfig,
-    tenants::migrations::{self, Options},
 };
 
 mod binaries;
+mod chat;
 mod cluster;
 mod download;
 mod folder;
 mod owner;
+mod place;
 mod postmaster;
 mod ready;
 mod version;
 
 /// The folder unless another is named.
 pub(super) const DATA_DIR: &str = ".rowcast";
-const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
 
 /// Flags of `dev`.
 #[derive(Debug, clap::Args)]
@@ -138,7 +132,7 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
 
     let resolved = Resolved::read(&Env, &overrides)?;
     let settings = resolved.settings()?;
-    install(&settings.database.connect).await?;
+    chat::install(&settings.database.connect).await?;
     let database_url = resolved.value("DATABASE_URL").unwrap_or_default().to_owned();
     folder.remember_url(&database_url)?;
     let secret = &settings.tenant.jwt_secret;
@@ -252,25 +246,6 @@ async fn choose(
         return Ok(found);
     }
     download::obtain(&folder.programs(owner).await?, owner).await
-}
-
-/// Installs the SQL and the table of the chat.
-async fn install(database: &ConnectConfig) -> Result<(), Failure> {
-    let mut client = connect(database).await?;
-    let plain = |error: tokio_postgres::Error| {
-        let reason =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-        Failure::plain(format!("The table messages could not be created: {reason}."))
-    };
-    let level: String = client.query_one("show wal_level", &[]).await.map_err(plain)?.get(0);
-    if level != "logical" {
-        return Err(Failure::new(
-            format!("The database has wal_level {level}, but logical is needed."),
-            "run ALTER SYSTEM SET wal_level = logical as a superuser and restart PostgreSQL.",
-        ));
-    }
-    migrations::run(&mut client, &Options { create_roles: true }).await?;
-    client.batch_execute(MESSAGES).await.map_err(plain)
 }
 
 /// How this program is called from a shell.
