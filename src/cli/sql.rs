@@ -34,7 +34,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     })?;
     let mut overrides = Overrides::default();
     overrides.flag("DATABASE_URL", url.expose());
-    let client = connect(&Resolved::read(&Env, &overrides)?.database()?).await?;
+    let database = Resolved::read(&Env, &overrides)?.database()?;
+    let client = connect(&database).await.map_err(|_| {
+        Failure::new("The database of rowcast dev does not answer.", "start rowcast dev first.")
+    })?;
     let messages = client.simple_query(&args.statements).await.map_err(|error| {
         Failure::plain(error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string))
     })?;

@@ -2,7 +2,7 @@
 //!
 //! Every setting is one entry of [`vars::KNOBS`]; the help text, the checks,
 //! `rowcast config check` and `docs/operations.md` all come from that table.
-//! Only [`env`] reads the environment. Components never see this module: they
+//! Only [`mod@env`] reads the environment. Components never see this module: they
 //! own plain configuration structs which the composition root fills from
 //! [`Settings`].
 

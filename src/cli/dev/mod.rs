@@ -217,14 +217,8 @@ async fn start(
         Some(named) if !args.fetch => binaries::named(&named, &owner).await?,
         _ => choose(args, folder, &owner, wanted).await?,
     };
-    if let Some(major) = wanted.filter(|major| *major != programs.version.major) {
-        return Err(Failure::new(
-            format!(
-                "The database was made by PostgreSQL {major}, but only {} is here.",
-                programs.version.major
-            ),
-            format!("install PostgreSQL {major}, or make a new database with --reset."),
-        ));
+    if wanted.is_some_and(|major| major != programs.version.major) {
+        return Err(mismatch(wanted, Some(&programs)));
     }
     if args.reset {
         place.remove(&programs, &owner).await?;
@@ -240,12 +234,27 @@ async fn choose(
     owner: &Owner,
     wanted: Option<u32>,
 ) -> Result<Binaries, Failure> {
-    let fits = |found: &Binaries| wanted.is_none_or(|major| found.version.major == major);
+    let fits = |major: u32| wanted.is_none_or(|wanted| wanted == major);
     let installed = if args.fetch { Vec::new() } else { binaries::installed(&Env, owner).await };
-    if let Some(found) = installed.into_iter().find(fits) {
-        return Ok(found);
+    if let Some(found) = installed.iter().find(|found| fits(found.version.major)) {
+        return Ok(found.clone());
+    }
+    if !fits(download::MAJOR) {
+        return Err(mismatch(wanted, installed.first()));
     }
     download::obtain(&folder.programs(owner).await?, owner).await
+}
+
+/// The cluster needs another PostgreSQL than there is.
+fn mismatch(wanted: Option<u32>, found: Option<&Binaries>) -> Failure {
+    let wanted = wanted.unwrap_or_default();
+    let found = found.map_or(download::MAJOR, |found| found.version.major);
+    Failure::new(
+        format!("The database was made by PostgreSQL {wanted}, but only {found} is at hand."),
+        format!(
+            "name the folder of PostgreSQL {wanted} with --pg-bin, or make a new database with --reset."
+        ),
+    )
 }
 
 /// How this program is called from a shell.
