@@ -2,7 +2,7 @@
 //!
 //! SEAM: to be replaced by a connection of `postgres::pool`, which knows TLS.
 
-use tokio_postgres as pg;
+pub(super) use tokio_postgres as pg;
 
 use super::Failure;
 use crate::{
