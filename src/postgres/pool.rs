@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use tokio_postgres::{
-    Client, Error, IsolationLevel, Row, SimpleQueryMessage, Statement, Transaction,
+    Client, Error, IsolationLevel, Row, SimpleColumn, SimpleQueryMessage, Statement, Transaction,
     error::{DbError, SqlState},
     types,
 };
