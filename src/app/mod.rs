@@ -10,13 +10,15 @@ use self::database::DatabaseError;
 pub use self::database::reason;
 use crate::{
     auth::jwt::Keys,
+    authorization::{self, Authorizer},
     broadcast::Broadcasts,
-    config::{self, Settings},
+    config::{self, DatabaseSettings, Settings},
     http::{
         self,
         directory::Directory,
         listener,
         metrics::{Guard, MetricsPage},
+        tenants::Admin,
     },
     hub::topics::Hub,
     postgres::{
@@ -29,10 +31,7 @@ use crate::{
     runtime::Drain,
     session::{self, Services},
     telemetry::Registry,
-    tenants::{
-        Tenant,
-        limits::{Limits, Meters},
-    },
+    tenants::{Limits, Tenant, Terms},
 };
 
 /// Tells that the server accepts connections.
@@ -79,11 +78,14 @@ pub async fn serve(
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant));
     let hub = Arc::new(Hub::new());
-    let changes = changes(&settings);
+    let pool = pool(&settings.database);
+    let changes = changes(&settings, pool.clone());
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
-    Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
+    let stream = Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
+    let terms = tenant.terms();
     let services = Arc::new(Services {
+        authorizer: Authorizer::new(pool.clone(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
@@ -96,9 +98,12 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
+        admin: Admin::new(guard(&settings.admin), terms, pool, stream),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
+            max_body_bytes: settings.listen.max_body_bytes,
+            baggage_key: settings.listen.baggage_key.clone(),
         },
     };
     let bounds = listener::Config {
@@ -117,13 +122,16 @@ pub async fn serve(
     Ok(())
 }
 
-fn changes(settings: &Settings) -> PostgresChanges {
-    let pool = Pool::new(PoolConfig {
-        connect: settings.database.connect.clone(),
-        size: settings.database.pool_size,
-        wait: settings.database.pool_wait,
+fn pool(settings: &DatabaseSettings) -> Pool {
+    Pool::new(PoolConfig {
+        connect: settings.connect.clone(),
+        size: settings.pool_size,
+        wait: settings.pool_wait,
         session: SessionConfig::new("rowcast"),
-    });
+    })
+}
+
+fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
     let config = postgres_changes::Config {
         publication: settings.replication.publication.as_str().into(),
         max_record_bytes: settings.replication.max_record_bytes,
@@ -157,14 +165,14 @@ fn tenant(settings: &config::TenantSettings) -> Tenant {
             .unwrap_or(u32::MAX),
         client_presence_window: wanted.client_presence_window,
     };
-    Tenant {
-        name: settings.name.as_str().into(),
-        keys: Keys::new(settings.jwt_secret.expose(), settings.claim_validators.clone()),
-        meters: Meters::new(&limits),
+    let terms = Terms {
         limits,
         private_only: wanted.private_only,
         presence_enabled: wanted.presence_enabled,
-    }
+        suspended: false,
+    };
+    let keys = Keys::new(settings.jwt_secret.expose(), settings.claim_validators.clone());
+    Tenant::new(&settings.name, keys, terms)
 }
 
 fn sockets(settings: &config::SocketSettings) -> session::Config {

@@ -55,6 +55,11 @@ pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Ac
         "Tenant not found",
         ErrorCode::TenantNotFound,
     ))?;
+    let terms = services.tenant.terms();
+    if terms.suspended {
+        let text = "Realtime was disabled for this tenant";
+        return Err(because(StatusCode::FORBIDDEN, text, ErrorCode::RealtimeDisabledForTenant));
+    }
     let token = token(query, headers).ok_or(because(
         StatusCode::UNAUTHORIZED,
         "API key is missing",
@@ -65,7 +70,7 @@ pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Ac
         let (status, text, code) = token::upgrade_refusal(&error);
         because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
     })?;
-    if tenant.meters.users() >= tenant.limits.max_concurrent_users {
+    if tenant.meters.users() >= terms.limits.max_concurrent_users {
         let (text, code) = ("Too many connected users", ErrorCode::ConnectionRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }
@@ -88,7 +93,8 @@ fn token(query: &str, headers: &HeaderMap) -> Option<String> {
     }
 }
 
-fn parameter(query: &str, name: &str) -> Option<String> {
+/// The first value of a parameter of a query.
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

@@ -72,7 +72,7 @@ pub fn evaluate(context: &Context, request: &Request<'_>) -> Result<Admitted, Re
     read_permission(&join, &topic)?;
 
     let (changes, entries) = Changes::of(&join, &topic);
-    let presence_wanted = join.presence.enabled || context.services.tenant.presence_enabled;
+    let presence_wanted = join.presence.enabled || context.services.tenant.terms().presence_enabled;
     let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let tenant = Arc::clone(&context.services.tenant.name);
     let outbox = Arc::clone(&context.outbox);
@@ -140,6 +140,10 @@ fn running(context: &Context) -> Result<(), Refusal> {
         let message = "Realtime is restarting, please standby";
         return Err(Refusal::new(ErrorCode::RealtimeRestarting, message));
     }
+    if context.services.tenant.terms().suspended {
+        let message = "Realtime disabled for this tenant";
+        return Err(Refusal::new(ErrorCode::RealtimeDisabledForTenant, message));
+    }
     Ok(())
 }
 
@@ -158,7 +162,7 @@ fn payload(payload: &Payload) -> Result<Join, Refusal> {
 }
 
 fn public_allowed(context: &Context, join: &Join) -> Result<(), Refusal> {
-    if context.services.tenant.private_only && !join.private {
+    if context.services.tenant.terms().private_only && !join.private {
         let message = "This project only allows private channels";
         return Err(Refusal::new(ErrorCode::PrivateOnly, message));
     }
@@ -170,7 +174,7 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
         return Ok(None);
     }
     let tenant = &context.services.tenant;
-    if tenant.meters.users() >= tenant.limits.max_concurrent_users {
+    if tenant.meters.users() >= tenant.terms().limits.max_concurrent_users {
         let message = "Too many connected users";
         return Err(Refusal::new(ErrorCode::ConnectionRateLimitReached, message));
     }
@@ -186,7 +190,7 @@ fn join_rate(context: &Context) -> Result<(), Refusal> {
 }
 
 fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
-    if joined >= context.services.tenant.limits.max_channels_per_client {
+    if joined >= context.services.tenant.terms().limits.max_channels_per_client {
         return Err(Refusal::new(ErrorCode::ChannelRateLimitReached, "Too many channels"));
     }
     Ok(())

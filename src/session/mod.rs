@@ -21,8 +21,8 @@ pub mod writer;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broadcast::Broadcasts, hub::topics::Hub, postgres_changes::PostgresChanges, presence::Tracker,
-    runtime::Drain, tenants::Tenant,
+    authorization::Authorizer, broadcast::Broadcasts, hub::topics::Hub,
+    postgres_changes::PostgresChanges, presence::Tracker, runtime::Drain, tenants::Tenant,
 };
 
 pub use self::{metrics::Metrics, metrics::TenantMetrics, socket::Socket};
@@ -34,6 +34,8 @@ pub struct Services {
     pub tenant: Arc<Tenant>,
     /// Who is joined on this node.
     pub hub: Arc<Hub>,
+    /// Asks policies about private topics.
+    pub authorizer: Authorizer,
     /// Sends broadcasts.
     pub broadcasts: Broadcasts,
     /// Who is present.

@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     auth::jwt::{Keys, sign},
+    authorization::{self, Authorizer},
     broadcast::Broadcasts,
     hub::topics::Hub,
     postgres::{
@@ -22,7 +23,7 @@ use crate::{
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
     telemetry::Registry,
-    tenants::{Tenant, limits::Limits, limits::Meters},
+    tenants::{Limits, Tenant, Terms},
 };
 
 use super::{
@@ -90,16 +91,11 @@ impl Client {
 }
 
 fn services(limits: Limits, config: Config) -> Arc<Services> {
-    let tenant = Arc::new(Tenant {
-        name: "t".into(),
-        keys: Keys::new(SECRET, serde_json::Map::new()),
-        meters: Meters::new(&limits),
-        limits,
-        private_only: false,
-        presence_enabled: false,
-    });
+    let terms = Terms { limits, ..Terms::default() };
+    let tenant = Arc::new(Tenant::new("t", Keys::new(SECRET, serde_json::Map::new()), terms));
     let hub = Arc::new(Hub::new());
     Arc::new(Services {
+        authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         changes: no_changes(),
@@ -114,6 +110,10 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 /// Database changes of a database that is never asked.
 fn no_changes() -> PostgresChanges {
     let config = postgres_changes::Config { publication: "p".into(), max_record_bytes: 1000 };
+    PostgresChanges::new(config, no_pool())
+}
+
+fn no_pool() -> Pool {
     let connect = ConnectConfig {
         host: "127.0.0.1".to_owned(),
         port: 1,
@@ -125,7 +125,7 @@ fn no_changes() -> PostgresChanges {
     };
     let session = SessionConfig::new("test");
     let wait = Duration::from_secs(1);
-    PostgresChanges::new(config, Pool::new(PoolConfig { connect, size: 1, wait, session }))
+    Pool::new(PoolConfig { connect, size: 1, wait, session })
 }
 
 fn token(seconds: i64) -> String {
@@ -288,6 +288,18 @@ async fn a_client_that_stops_reading_is_closed_and_disturbs_nobody() {
         received += 1;
     }
     assert!(received < 30, "{received} frames went to a client that did not read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_tenant_sends_its_sockets_away() {
+    let (services, mut client) = open();
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(client.next().await[4]["status"], "ok");
+    services.tenant.change(Terms { suspended: true, ..services.tenant.terms() });
+    let message =
+        json!({"extension": "system", "status": "ok", "message": "Server requested disconnect"});
+    assert_eq!(client.next().await, json!([null, null, "realtime:a", "system", message]));
+    assert_eq!(client.next().await, json!({"closed": 1012}));
 }
 
 #[tokio::test(start_paused = true)]

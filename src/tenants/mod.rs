@@ -4,4 +4,7 @@ pub mod limits;
 pub mod migrations;
 pub mod tenant;
 
-pub use self::{limits::Limits, tenant::Tenant};
+pub use self::{
+    limits::Limits,
+    tenant::{Tenant, Terms},
+};
