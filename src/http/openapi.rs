@@ -170,7 +170,7 @@ pub async fn page_file(extract::Path(path): extract::Path<String>) -> Response {
 
 fn file(path: &str) -> Response {
     static CONFIG: LazyLock<Arc<Config<'_>>> =
-        LazyLock::new(|| Arc::new(Config::from("/api/openapi")));
+        LazyLock::new(|| Arc::new(Config::from("/api/openapi").validator_url("none")));
     let found = utoipa_swagger_ui::serve(path, Arc::clone(&CONFIG));
     match found {
         Ok(Some(file)) => {
