@@ -52,6 +52,9 @@ pub enum PoolError {
     /// The server has no connection left for us (53300).
     #[error("the server has too many connections")]
     TooManyConnections(#[source] SessionError),
+    /// The pool was closed.
+    #[error("the connection pool is closed")]
+    Closed,
     /// No new connection.
     #[error(transparent)]
     Connect(SessionError),
@@ -62,6 +65,7 @@ impl PoolError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Exhausted { .. } | Self::TooManyConnections(_) => true,
+            Self::Closed => false,
             Self::Connect(error) => error.is_transient(),
         }
     }
@@ -108,8 +112,7 @@ impl Pool {
         let permit = tokio::time::timeout(config.wait, permits.acquire_owned())
             .await
             .map_err(|_| exhausted())?
-            // Closed only by `close`.
-            .map_err(|_| exhausted())?;
+            .map_err(|_| PoolError::Closed)?;
         let client = match self.shared.idle() {
             Some(client) => client,
             None => session::connect(&config.connect, &config.session).await?,

@@ -134,11 +134,12 @@ async fn ensure_slot(
             history.slot_exists = false;
             status.send_if_modified(|status| match status {
                 Status::Interrupted { slot_exists, .. } => std::mem::take(slot_exists),
-                Status::Starting { detail } => {
-                    *detail = "creating the slot; waits for open transactions".into();
+                Status::Stopped | Status::Streaming { .. } => false,
+                Status::Starting { .. } | Status::Standby { .. } | Status::Failed { .. } => {
+                    let detail = "creating the slot; waits for open transactions".into();
+                    *status = Status::Starting { detail };
                     true
                 }
-                _ => false,
             });
             // Before the attempt: if the answer gets lost, the slot is there
             // next time and nothing else would tell.

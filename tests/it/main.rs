@@ -10,5 +10,7 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod pool;
 mod replication;
+mod sslmode;
 mod support;
