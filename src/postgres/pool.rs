@@ -154,6 +154,9 @@ impl fmt::Debug for Pool {
 
 /// One connection, returned when dropped. Use it as a [`Client`].
 ///
+/// A caller that gives up on a statement half way leaves the connection busy
+/// with it until `statement_timeout`; [`Lease::discard`] spares the next one.
+///
 /// [`Client::transaction`] rolls back by itself. Whoever changes the session in
 /// another way (`SET`, a hand-written `BEGIN`, a temporary table) calls
 /// [`Lease::mark_dirty`] before and [`Lease::mark_clean`] after undoing it.

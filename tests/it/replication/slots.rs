@@ -157,3 +157,28 @@ async fn a_slot_of_another_kind_is_left_alone() {
     assert!(format!("{status:?}").contains("belongs to plugin (none)"), "{status:?}");
     stop(&drain).await;
 }
+
+#[tokio::test]
+async fn a_promotion_begins_a_new_history_even_if_the_slot_is_there() {
+    let mut bench = Bench::start(&[], TABLE).await;
+    bench.run("insert into t values (1)").await;
+    bench.recorder.wait_changes(1).await;
+    let before = bench.wait_streaming().await;
+    bench.server.stop().await;
+    bench.wait_broken().await;
+    std::fs::write(bench.server.data().join("standby.signal"), "").unwrap();
+    bench.server.resume().await;
+    bench.client = bench.server.client().await;
+    bench.run("select pg_promote()").await;
+    let start = bench.recorder.wait_starts(2).await;
+    assert_eq!(start.gap, Some(Gap::NewHistory));
+    assert_eq!(start.epoch.system_id, before.system_id);
+    assert!(start.epoch.timeline > before.timeline, "{start:?}");
+    bench.run("insert into t values (2)").await;
+    // A new history may repeat what the server had not stored as confirmed.
+    eventually("the stream goes on", async || {
+        bench.recorder.changes().last().is_some_and(|last| last == "insert t 2|null").then_some(())
+    })
+    .await;
+    bench.stop().await;
+}
