@@ -87,7 +87,7 @@ pub(super) async fn prepare(
 /// How our connections start.
 pub(super) fn startup(config: &Config, mode: Mode) -> Startup {
     Startup {
-        application_name: format!("rowcast {}", config.slot_name),
+        application_name: "rowcast-replication".to_owned(),
         mode,
         timeout: config.connect_timeout,
     }

@@ -42,7 +42,7 @@ pub enum Status {
         /// What to change.
         reason: Arc<str>,
     },
-    /// Ended by a drain.
+    /// Ended for good: by a drain, or because the sink panicked.
     Stopped,
 }
 

@@ -10,6 +10,7 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod hostile;
 mod pool;
 mod replication;
 mod sslmode;

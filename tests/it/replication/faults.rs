@@ -163,3 +163,31 @@ async fn a_frozen_server_process_does_not_stop_a_drain() {
     signal("-CONT");
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn a_sink_that_panics_does_not_look_alive() {
+    #[derive(Debug)]
+    struct Panics;
+    impl ChangeSink for Panics {
+        async fn started(&self, _: Start) {}
+        async fn deliver(&self, _: Batch) {
+            panic!("on purpose");
+        }
+        fn interrupted(&self) {}
+    }
+    let server = Postgres::start(&[]).await;
+    let client = server.client().await;
+    client.batch_execute(TABLE).await.unwrap();
+    let drain = Drain::new();
+    let handle = Worker::spawn(Config::new(server.config()), Panics, &drain, &Metrics::default());
+    wait_status(&handle, Status::is_live).await;
+    client.batch_execute("insert into t values (1)").await.unwrap();
+    wait_status(&handle, |status| *status == Status::Stopped).await;
+    eventually("its connection is closed", async || {
+        let active = "select count(*) from pg_replication_slots where active";
+        let count: i64 = client.query_one(active, &[]).await.unwrap().get(0);
+        (count == 0).then_some(())
+    })
+    .await;
+    stop(&drain).await;
+}
