@@ -10,5 +10,8 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod hostile;
+mod pool;
 mod replication;
+mod sslmode;
 mod support;
