@@ -10,5 +10,6 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod postgres_changes;
 mod replication;
 mod support;
