@@ -39,7 +39,7 @@ pub(super) fn string(text: &str) -> String {
 
 /// A list of strings.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
-    wrap("[", items.map(string).collect(), "]")
+    wrap("[", &items.map(string).collect::<Vec<_>>(), "]")
 }
 
 /// A JSON value, as Elixir holds it.
@@ -49,7 +49,7 @@ pub(super) fn value(value: &Value) -> String {
         Value::Bool(bool) => bool.to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => string(text),
-        Value::Array(items) => wrap("[", items.iter().map(self::value).collect(), "]"),
+        Value::Array(items) => wrap("[", &items.iter().map(self::value).collect::<Vec<_>>(), "]"),
         Value::Object(map) => {
             // Small Erlang maps keep their keys in order.
             let mut pairs: Vec<_> = map.iter().collect();
@@ -57,7 +57,7 @@ pub(super) fn value(value: &Value) -> String {
             let pairs = pairs
                 .into_iter()
                 .map(|(key, item)| format!("{} => {}", string(key), self::value(item)));
-            wrap("%{", pairs.collect(), "}")
+            wrap("%{", &pairs.collect::<Vec<_>>(), "}")
         }
     }
 }
@@ -82,12 +82,12 @@ pub(super) fn binding(binding: &Binding) -> String {
         binding.event.name(),
         binding.schema.as_str(),
         binding.table.as_str(),
-        wrap("[", filters.collect(), "]"),
+        wrap("[", &filters.collect::<Vec<_>>(), "]"),
     )
 }
 
 /// On one line if it fits, else one item a line.
-fn wrap(open: &str, items: Vec<String>, close: &str) -> String {
+fn wrap(open: &str, items: &[String], close: &str) -> String {
     let width: usize = items.iter().map(|item| item.chars().count() + 2).sum();
     if width + open.len() + close.len() <= WIDTH + 2 {
         return format!("{open}{}{close}", items.join(", "));
@@ -105,10 +105,9 @@ mod tests {
 
     #[test]
     fn values_print_as_elixir_prints_them() {
-        let json: Value = serde_json::from_str(
-            r#"{"table":5,"b":null,"a":[1.5,true,"x \"y\""],"m":{}}"#,
-        )
-        .unwrap();
+        let json: Value =
+            serde_json::from_str(r#"{"table":5,"b":null,"a":[1.5,true,"x \"y\""],"m":{}}"#)
+                .unwrap();
         assert_eq!(
             value(&json),
             r#"%{"a" => [1.5, true, "x \"y\""], "b" => nil, "m" => %{}, "table" => 5}"#

@@ -8,7 +8,9 @@ use std::io::Write as _;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::{catalog::Table, image::Image, members::GroupKey, shape::Shape, subscription::EventFilter};
+use super::{
+    catalog::Table, image::Image, members::GroupKey, shape::Shape, subscription::EventFilter,
+};
 use crate::{
     postgres::value::{write_json, write_string},
     protocol::{Vsn, prepared::Frame},

@@ -64,7 +64,8 @@ impl Rule {
             let (_, column) = readable(table, view, &filter.column)
                 .ok_or_else(|| raised(format!("invalid column for filter {}", filter.column)))?;
             let values = compile::check(filter, &column.filter)?;
-            let unsure = values.into_iter().filter(|value| column.filter.canonical(value).is_none());
+            let unsure =
+                values.into_iter().filter(|value| column.filter.canonical(value).is_none());
             casts.extend(unsure.map(|value| (Arc::clone(&column.filter.cast), value)));
         }
         for name in self.select.iter().flatten() {
@@ -99,13 +100,12 @@ impl Rule {
                 })
                 .collect::<Option<_>>()
                 .ok_or_else(|| raised(format!("the type of column {} changed", filter.column)))?;
-            if fitted.hashed.is_none()
-                && let Some(key) = compile::hash_key(filter, &column.filter, &values)
-            {
-                fitted.hashed = Some((at, key));
-                continue;
+            // Compiled in any case: a value that is not understood must not pass.
+            let test = compile::compile(filter, &column.filter, &values)?;
+            match compile::hash_key(filter, &column.filter, &values) {
+                Some(key) if fitted.hashed.is_none() => fitted.hashed = Some((at, key)),
+                _ => fitted.tests.push((at, test)),
             }
-            fitted.tests.push((at, compile::compile(filter, &column.filter, &values)?));
         }
         Ok(fitted)
     }
@@ -132,10 +132,6 @@ fn raised(message: String) -> Problem {
     Problem::new("P0001", message)
 }
 
-fn readable<'a>(
-    table: &'a Table,
-    view: &RoleView,
-    name: &str,
-) -> Option<(usize, &'a TableColumn)> {
+fn readable<'a>(table: &'a Table, view: &RoleView, name: &str) -> Option<(usize, &'a TableColumn)> {
     table.column(name).filter(|(at, _)| view.readable.get(*at) == Some(&true))
 }

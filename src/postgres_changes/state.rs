@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 use super::{
     catalog::{Casts, Described},
     image::Image,
@@ -250,9 +252,9 @@ impl State {
         table.readers(&image, &mut readers);
         // Rendered when first needed: the shape, then its change object.
         let mut rendered = Vec::new();
-        for run in readers.chunk_by(|(one, shape), (other, same)| {
-            (one.group, shape) == (other.group, same)
-        }) {
+        for run in readers
+            .chunk_by(|(one, shape), (other, same)| (one.group, shape) == (other.group, same))
+        {
             let Some((Use { group, .. }, at)) = run.first() else { continue };
             let (Some(group), Some(shape)) = (self.groups.group(*group), table.shape(*at)) else {
                 continue;
@@ -261,13 +263,12 @@ impl State {
                 continue;
             }
             let known = rendered.iter().find(|(known, _)| known == at);
-            let data = match known {
-                Some((_, data)) => bytes::Bytes::clone(data),
-                None => {
-                    let data = table.render(&image, shape, committed_at, max_record_bytes);
-                    rendered.push((*at, data.clone()));
-                    data
-                }
+            let data = if let Some((_, data)) = known {
+                Bytes::clone(data)
+            } else {
+                let data = table.render(&image, shape, committed_at, max_record_bytes);
+                rendered.push((*at, data.clone()));
+                data
             };
             let bindings = &group.key.bindings;
             let ids = run.iter().filter_map(|(used, _)| bindings.get(used.binding as usize));
@@ -327,3 +328,7 @@ fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -231,8 +231,7 @@ async fn prepare(
         CatalogError::Refused { code, message } => raise(Problem::new(code, message)),
         error @ CatalogError::Unavailable(_) => unavailable(&error),
     };
-    let unknown_role =
-        || raise(Problem::new("42704", format!("role \"{role}\" does not exist")));
+    let unknown_role = || raise(Problem::new("42704", format!("role \"{role}\" does not exist")));
     let rule = Rule::new(binding, Arc::clone(role));
     let mut values = Vec::new();
     for described in &*tables {

@@ -91,7 +91,8 @@ impl Bench {
             claims: Arc::from("{}"),
             outbox: Arc::clone(&outbox),
         };
-        let subscribed = tokio::time::timeout(Duration::from_secs(20), self.changes.subscribe(request));
+        let subscribed =
+            tokio::time::timeout(Duration::from_secs(20), self.changes.subscribe(request));
         let registration = subscribed.await.expect("the stream is live")?;
         Ok(Channel { outbox, _registration: registration })
     }
@@ -156,7 +157,9 @@ async fn a_row_arrives_as_its_channel_wants_it() {
     let room = bench.subscribe(&items, "anon").await.unwrap();
     let id = |item: &Value| Binding::parse(&item.to_string()).unwrap().id;
     bench.sql("insert into todos values (1, 'é \"quoted\"', 1.50, null)").await;
-    bench.sql("update todos set note = 'x', id = 2 where id = 1; delete from todos where id = 2").await;
+    bench
+        .sql("update todos set note = 'x', id = 2 where id = 1; delete from todos where id = 2")
+        .await;
     let frames = room.frames(3).await;
     let mut data = frames[0][4]["data"].clone();
     let stamp = data["commit_timestamp"].take();
@@ -181,8 +184,15 @@ async fn a_row_arrives_as_its_channel_wants_it() {
 
 #[tokio::test]
 async fn filters_choose_the_rows_that_postgresql_would() {
-    let bench = Bench::start("").await;
+    let bench = Bench::start(
+        "alter table todos add day date, add bytes bytea;
+         alter database postgres set datestyle = 'SQL, DMY'; alter database postgres set bytea_output = 'escape'",
+    )
+    .await;
     let filters = [
+        ("day=eq.02/01/2024", vec!["INSERT 2"]),
+        ("day=gt.2024-01-01", vec!["INSERT 2", "INSERT 3"]),
+        ("bytes=eq.01ff", vec!["INSERT 2"]),
         ("id=eq.3", vec!["INSERT 3"]),
         ("id=in.(1,3)", vec!["INSERT 1", "INSERT 3"]),
         ("n=gte.10", vec!["INSERT 3"]),
@@ -199,7 +209,7 @@ async fn filters_choose_the_rows_that_postgresql_would() {
         let items = [filtered(filter), filtered("title=eq.end")];
         rooms.push((filter, bench.subscribe(&items, "anon").await.unwrap(), expected));
     }
-    bench.sql("insert into todos values (1, 'one', 1.5), (2, 'two', null), (3, null, 100), (100, 'end', -1)").await;
+    bench.sql("insert into todos (id, title, n, day, bytes) values (1, 'one', 1.5, '2024-01-01', ''), (2, 'two', null, '2024-01-02', '\\x01ff'), (3, null, 100, 'infinity', null), (100, 'end', -1, null, null)").await;
     for (filter, room, expected) in rooms {
         assert_eq!(room.until_end().await, expected, "{filter}");
     }
@@ -219,18 +229,43 @@ async fn what_cannot_be_subscribed_to_is_told_in_the_known_words() {
         format!("[event: *, schema: public, table: todos, filters: [{filters}], select: nil]")
     };
     let raised = |filters: &str, error: &str| {
-        format!("Unable to subscribe to changes with given parameters. An exception happened so please check your connect parameters: {}. Exception: ERROR {error}", list(filters))
+        format!(
+            "Unable to subscribe to changes with given parameters. An exception happened so please check your connect parameters: {}. Exception: ERROR {error}",
+            list(filters)
+        )
     };
     assert_eq!(
-        bench.refused(json!({"event": "INSERT", "schema": "public", "table": "todo_"}), "anon").await,
+        bench
+            .refused(json!({"event": "INSERT", "schema": "public", "table": "todo_"}), "anon")
+            .await,
         "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given connect parameters: [event: INSERT, schema: public, table: todo_, filters: [], select: nil]"
     );
     for (filter, listed, error) in [
-        ("nope=eq.1", r#"{"nope", "eq", "1", false}"#, "P0001 (raise_exception) invalid column for filter nope"),
-        ("id=eq.hey", r#"{"id", "eq", "hey", false}"#, "22P02 (invalid_text_representation) invalid input syntax for type integer: \"hey\""),
-        ("id=in.(1,x)", r#"{"id", "in", "{1,x}", false}"#, "22P02 (invalid_text_representation) invalid input syntax for type integer: \"x\""),
-        ("id=like.1%", r#"{"id", "like", "1%", false}"#, "P0001 (raise_exception) operator like requires a text-compatible column type, got integer"),
-        ("title=match.(", r#"{"title", "match", "(", false}"#, "P0001 (raise_exception) invalid regular expression for match filter: invalid regular expression: parentheses () not balanced"),
+        (
+            "nope=eq.1",
+            r#"{"nope", "eq", "1", false}"#,
+            "P0001 (raise_exception) invalid column for filter nope",
+        ),
+        (
+            "id=eq.hey",
+            r#"{"id", "eq", "hey", false}"#,
+            "22P02 (invalid_text_representation) invalid input syntax for type integer: \"hey\"",
+        ),
+        (
+            "id=in.(1,x)",
+            r#"{"id", "in", "{1,x}", false}"#,
+            "22P02 (invalid_text_representation) invalid input syntax for type integer: \"x\"",
+        ),
+        (
+            "id=like.1%",
+            r#"{"id", "like", "1%", false}"#,
+            "P0001 (raise_exception) operator like requires a text-compatible column type, got integer",
+        ),
+        (
+            "title=match.(",
+            r#"{"title", "match", "(", false}"#,
+            "P0001 (raise_exception) invalid regular expression for match filter: invalid regular expression: parentheses () not balanced",
+        ),
     ] {
         assert_eq!(bench.refused(filtered(filter), "anon").await, raised(listed, error));
     }
@@ -240,7 +275,10 @@ async fn what_cannot_be_subscribed_to_is_told_in_the_known_words() {
     );
     assert_eq!(
         bench.refused(filtered("title=eq.x"), "authenticated").await,
-        raised(r#"{"title", "eq", "x", false}"#, "P0001 (raise_exception) invalid column for filter title")
+        raised(
+            r#"{"title", "eq", "x", false}"#,
+            "P0001 (raise_exception) invalid column for filter title"
+        )
     );
     let secret = json!({"schema": "public", "table": "secret"});
     assert!(bench.refused(secret.clone(), "anon").await.contains("Row level security is enabled"));
@@ -266,7 +304,10 @@ async fn grants_and_row_security_count_from_the_first_row_after_them() {
         all.append(&mut service.frames(1).await);
     }
     assert_eq!(all[3][4]["data"]["record"]["id"], 4);
-    assert_eq!(frames[0][4]["data"]["record"], json!({"id": 1, "title": "a", "n": null, "note": null}));
+    assert_eq!(
+        frames[0][4]["data"]["record"],
+        json!({"id": 1, "title": "a", "n": null, "note": null})
+    );
     assert_eq!(frames[1][4]["data"]["record"], json!({"id": 2, "title": "b"}));
     assert_eq!(frames[2][4]["data"]["errors"], json!(["Error 401: Unauthorized"]));
     assert_eq!((&frames[3][3], frames.len()), (&json!("system"), 4));
@@ -279,9 +320,14 @@ async fn wildcards_cover_tables_that_come_later() {
     let bench = Bench::start("create table other (id int primary key, title text);
          alter default privileges grant select on tables to service_role; grant select on other to service_role").await;
     let schema = bench.subscribe(&[json!({"schema": "public"})], "service_role").await.unwrap();
-    let any = bench.subscribe(&[json!({"schema": "*", "event": "INSERT"})], "service_role").await.unwrap();
+    let any = bench
+        .subscribe(&[json!({"schema": "*", "event": "INSERT"})], "service_role")
+        .await
+        .unwrap();
     bench.sql("insert into todos values (1, 'x'); insert into other values (1)").await;
-    bench.sql("alter publication supabase_realtime add table other; insert into other values (2)").await;
+    bench
+        .sql("alter publication supabase_realtime add table other; insert into other values (2)")
+        .await;
     bench.sql("create schema s; create table s.t (id int primary key); alter publication supabase_realtime add table s.t; insert into s.t values (3)").await;
     bench.sql("drop table todos; create table todos (id int primary key, title text); alter publication supabase_realtime add table todos; insert into todos values (9, 'end')").await;
     assert_eq!(schema.until_end().await, ["INSERT 1", "INSERT 2"]);
@@ -314,9 +360,21 @@ async fn every_kind_of_identity_and_value() {
     )
     .await;
     let kinds = |filter: &str| json!({"schema": "public", "table": "kinds", "filter": filter});
-    let all = bench.subscribe(&[kinds("m=eq.ok"), kinds("a=eq.{1}"), kinds("p=eq.5")], "anon").await.unwrap();
-    let keyless = bench.subscribe(&[json!({"schema": "public", "table": "keyless", "filter": "a=eq.2"})], "anon").await.unwrap();
-    let big = bench.subscribe(&[json!({"schema": "public", "table": "big", "select": ["short", "long"]})], "anon").await.unwrap();
+    let all = bench
+        .subscribe(&[kinds("m=eq.ok"), kinds("a=eq.{1}"), kinds("p=eq.5")], "anon")
+        .await
+        .unwrap();
+    let keyless = bench
+        .subscribe(&[json!({"schema": "public", "table": "keyless", "filter": "a=eq.2"})], "anon")
+        .await
+        .unwrap();
+    let big = bench
+        .subscribe(
+            &[json!({"schema": "public", "table": "big", "select": ["short", "long"]})],
+            "anon",
+        )
+        .await
+        .unwrap();
     bench.sql(r#"insert into kinds values (1, 'ok', '{ok,null}', 5, '(1,"a, b")', array['(2,x)'::spot, null], '{1}', '\x01ff', '{"a": [1]}', '2024-05-06 07:08:09+02', 42)"#).await;
     bench.sql("update kinds set m = 'sad'; insert into keyless values (1); insert into big values (1, 'kept', repeat('x', 200000))").await;
     let frames = all.frames(2).await;
@@ -333,5 +391,162 @@ async fn every_kind_of_identity_and_value() {
     let large = &big.frames(1).await[0][4]["data"];
     assert_eq!(large["errors"], json!(["Error 413: Payload Too Large"]));
     assert_eq!(large["record"], json!({"id": 1, "short": "kept"}));
+    bench.end().await;
+}
+
+/// Columns, their types, and values in the many ways of writing them.
+const GRID: &[(&str, &str, &[&str])] = &[
+    ("i", "int", &["1", "-2", " 3 ", "+4", "0005", "2147483647", "0"]),
+    ("s", "smallint", &["1", "32767", "-1"]),
+    ("b", "bigint", &["1", "9223372036854775807", "-9223372036854775808", "123456789012"]),
+    ("o", "oid", &["1", "4294967295"]),
+    ("n", "numeric", &["1.5", "1.50", "-0.0", "1e3", "1000", "NaN", "Infinity", "-12.25", "0.001"]),
+    ("f", "float8", &["1.5", "0.1", "-0", "1e300", "NaN", "-Infinity", "5e-324", "0"]),
+    ("r", "real", &["0.1", "1.5", "16777217", "NaN", "0.10000000149"]),
+    ("t", "text", &["apple", "Apple", "", "é 🙂", "with, \"comma\"", "app", "null"]),
+    ("v", "varchar(10)", &["apple", "b", ""]),
+    ("c", "char(5)", &["ab", "ab   ", "abc", ""]),
+    ("m", "name", &["x", "Y"]),
+    (
+        "u",
+        "uuid",
+        &[
+            "11111111-1111-4111-8111-111111111111",
+            "A1111111-1111-4111-8111-11111111111B",
+            "{22222222222242228222222222222222}",
+        ],
+    ),
+    (
+        "d",
+        "date",
+        &[
+            "2024-02-29",
+            "2024-1-5",
+            "infinity",
+            "-infinity",
+            "0044-03-15 BC",
+            "Jan 8, 1999",
+            "10000-01-01",
+        ],
+    ),
+    (
+        "ts",
+        "timestamp",
+        &[
+            "2024-05-06 07:08:09.5",
+            "2024-05-06T07:08:09.50",
+            "infinity",
+            "0001-01-01 00:00:00 BC",
+            "2024-05-06",
+        ],
+    ),
+    (
+        "tz",
+        "timestamptz",
+        &[
+            "2024-05-06 07:08:09+02",
+            "2024-05-06T05:08:09Z",
+            "-infinity",
+            "2024-05-06 00:00:00.000001+05:30",
+        ],
+    ),
+    ("tm", "time", &["07:08:09.5", "24:00:00", "7:08", "07:08:09.500001"]),
+    ("bo", "boolean", &["t", "false", "yes", "0"]),
+    ("e", "mood", &["sad", "ok"]),
+    ("a", "int[]", &["{1,2}", "{}", "{NULL}", "[0:1]={1,2}", "{ 1 , 2 }"]),
+    ("ip", "inet", &["10.0.0.1", "10.0.0.1/8", "::1"]),
+    ("by", "bytea", &["\\x01ff", "\\x"]),
+    ("p", "positive", &["5", "6"]),
+];
+
+/// Types that have equality here but no order.
+const UNORDERED: &[&str] = &["e", "a", "ip", "by"];
+
+#[tokio::test]
+async fn filters_agree_with_postgresql() {
+    let types =
+        "create type mood as enum ('sad', 'ok'); create domain positive as int check (value > 0);";
+    let columns: Vec<_> = GRID.iter().map(|(name, kind, _)| format!("{name} {kind}")).collect();
+    let bench = Bench::start(&format!(
+        "{types} create table grid (id int primary key, {}); grant select on grid to anon;
+         alter publication supabase_realtime add table grid;",
+        columns.join(", ")
+    ))
+    .await;
+    let quoted = |value: &str| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
+    let literal = |value: &str| format!("'{}'", value.replace('\'', "''"));
+    // What varchar(10) and char(5) cut would be another value than the filter's.
+    let cast = |kind: &str| {
+        kind.split('(').next().unwrap().replace("char", "bpchar").replace("varbpchar", "varchar")
+    };
+    let mut cases = Vec::new();
+    for (name, kind, values) in GRID {
+        let kind = cast(kind);
+        for value in *values {
+            let sql = format!("{}::{kind}", literal(value));
+            let mut ops = vec![("eq", "="), ("neq", "<>"), ("isdistinct", "is distinct from")];
+            if !UNORDERED.contains(name) {
+                ops.extend([("lt", "<"), ("lte", "<="), ("gt", ">"), ("gte", ">=")]);
+            }
+            for (op, operator) in ops {
+                cases.push((
+                    format!("{op}.{}", quoted(value)),
+                    format!("({name} {operator} {sql})"),
+                    *name,
+                ));
+            }
+            let list = format!("in.({},{})", quoted(value), quoted(values[0]));
+            let first = format!("{}::{kind}", literal(values[0]));
+            cases.push((list, format!("({name} = any(array[{sql}, {first}]))"), *name));
+            // PostgreSQL has no array of arrays of different sizes.
+            if *name == "a" {
+                cases.pop();
+            }
+        }
+    }
+    let (mut items, mut conditions) = (Vec::new(), Vec::new());
+    for (filter, condition, name) in cases {
+        for (negation, not) in [("", ""), ("not.", "not ")] {
+            let filter = format!("{name}={negation}{filter}");
+            items.push(json!({"schema": "public", "table": "grid", "filter": filter}));
+            conditions.push((filter, format!("{not}{condition}")));
+        }
+    }
+    items.push(json!({"schema": "public", "table": "grid", "filter": "id=eq.100"}));
+    let room = bench.subscribe(&items, "anon").await.unwrap();
+    let rows = GRID.iter().map(|(_, _, values)| values.len()).max().unwrap();
+    for row in 0..=rows {
+        let values: Vec<_> = GRID
+            .iter()
+            .map(|(_, _, values)| values.get(row).map_or("null".to_owned(), |value| literal(value)))
+            .collect();
+        bench.sql(&format!("insert into grid values ({row}, {})", values.join(", "))).await;
+    }
+    bench.sql("insert into grid (id) values (100)").await;
+    let mut frames = Vec::new();
+    eventually("the last row", async || {
+        room.outbox.drain(&mut frames);
+        frames
+            .last()
+            .is_some_and(|last| parsed(last)[4]["data"]["record"]["id"] == 100)
+            .then_some(())
+    })
+    .await;
+    let mut delivered = std::collections::HashMap::<u64, Vec<i64>>::new();
+    for frame in &frames {
+        let frame = parsed(frame);
+        for id in frame[4]["ids"].as_array().unwrap() {
+            let row = frame[4]["data"]["record"]["id"].as_i64().unwrap();
+            delivered.entry(id.as_u64().unwrap()).or_default().push(row);
+        }
+    }
+    for (item, (filter, condition)) in items.iter().zip(&conditions) {
+        let sql = format!("select id::int8 from grid where {condition} order by id");
+        let expected: Vec<i64> =
+            bench.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        let id = u64::from(Binding::parse(&item.to_string()).unwrap().id);
+        assert_eq!(delivered.get(&id).cloned().unwrap_or_default(), expected, "{filter}: {sql}");
+    }
+    assert!(conditions.len() > 1000, "{}", conditions.len());
     bench.end().await;
 }

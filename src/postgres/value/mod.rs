@@ -34,7 +34,7 @@ pub enum TypeShape {
     /// An array of any number of dimensions.
     Array {
         /// Of what.
-        element: Arc<TypeShape>,
+        element: Arc<Self>,
         /// Between elements: a comma, but for `box` a semicolon.
         delimiter: u8,
     },
@@ -62,8 +62,33 @@ impl TypeShape {
             17 => Self::Bytea,
             1114 => Self::Timestamp,
             1184 => Self::TimestampTz,
-            18 | 19 | 25 | 26 | 27 | 28 | 29 | 142 | 600..=604 | 628 | 650 | 718 | 774 | 790 | 829
-            | 869 | 1042 | 1043 | 1082 | 1083 | 1186 | 1266 | 1560 | 1562 | 2950 | 3220 | 3614
+            18
+            | 19
+            | 25
+            | 26
+            | 27
+            | 28
+            | 29
+            | 142
+            | 600..=604
+            | 628
+            | 650
+            | 718
+            | 774
+            | 790
+            | 829
+            | 869
+            | 1042
+            | 1043
+            | 1082
+            | 1083
+            | 1186
+            | 1266
+            | 1560
+            | 1562
+            | 2950
+            | 3220
+            | 3614
             | 3615 => Self::Text,
             _ => return None,
         })

@@ -73,12 +73,14 @@ pub(super) enum CatalogError {
     Unavailable(String),
 }
 
+type Found = Result<Arc<[Described]>, CatalogError>;
+
 /// The way to the catalogs. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Catalog {
     pool: Pool,
     publication: Arc<str>,
-    lookups: Arc<Flights<(Scope, Arc<str>), Result<Arc<[Described]>, CatalogError>>>,
+    lookups: Arc<Flights<(Scope, Arc<str>), Found>>,
     positions: Arc<Flights<(), Result<Lsn, CatalogError>>>,
 }
 
@@ -160,7 +162,10 @@ impl From<pool::Error> for CatalogError {
     fn from(error: pool::Error) -> Self {
         match error.as_db_error() {
             Some(db) if !crate::postgres::session::is_transient_sqlstate(db.code().code()) => {
-                Self::Refused { code: db.code().code().to_owned(), message: db.message().to_owned() }
+                Self::Refused {
+                    code: db.code().code().to_owned(),
+                    message: db.message().to_owned(),
+                }
             }
             _ => Self::Unavailable(error.to_string()),
         }

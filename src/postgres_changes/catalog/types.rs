@@ -180,8 +180,7 @@ mod tests {
 
     #[test]
     fn shapes_nest() {
-        let array =
-            TypeShape::Array { element: Arc::new(TypeShape::Number), delimiter: b',' };
+        let array = TypeShape::Array { element: Arc::new(TypeShape::Number), delimiter: b',' };
         assert_eq!(types().shape(100_002), array);
         let field = Field { name: Arc::from("x"), shape: array };
         assert_eq!(types().shape(100_003), TypeShape::Composite(Arc::from([field])));

@@ -133,9 +133,14 @@ impl Kind {
     /// kinds whose equal values may print differently.
     pub fn hash_key(self, text: &[u8]) -> Option<&[u8]> {
         match self {
-            Self::Integer | Self::Bool | Self::Uuid | Self::Exact => Some(text),
+            Self::Integer
+            | Self::Bool
+            | Self::Uuid
+            | Self::Exact
+            | Self::Date
+            | Self::Timestamp
+            | Self::Time => Some(text),
             Self::Text { padded, .. } => Some(if padded { trim_spaces(text) } else { text }),
-            Self::Date | Self::Timestamp | Self::Time => Some(text),
             // 1.0 equals 1.00, and 0 equals -0.
             Self::Numeric | Self::Float4 | Self::Float8 | Self::Opaque => None,
         }
@@ -231,7 +236,11 @@ impl Ord for Decimal {
         };
         let (
             Self::Finite { negative, digits, exponent },
-            Self::Finite { negative: other_negative, digits: other_digits, exponent: other_exponent },
+            Self::Finite {
+                negative: other_negative,
+                digits: other_digits,
+                exponent: other_exponent,
+            },
         ) = (self, other)
         else {
             return rank(self).cmp(&rank(other));
@@ -281,16 +290,47 @@ mod tests {
             (Kind::Integer, &["-9223372036854775808", "-1", "0", "9223372036854775807"][..]),
             (
                 Kind::Numeric,
-                &["-Infinity", "-10", "-9.5", "-0.001", "0", "0.0009", "0.1", "1.5", "9", "10",
-                  "123456789012345678901234567890.1", "Infinity", "NaN"],
+                &[
+                    "-Infinity",
+                    "-10",
+                    "-9.5",
+                    "-0.001",
+                    "0",
+                    "0.0009",
+                    "0.1",
+                    "1.5",
+                    "9",
+                    "10",
+                    "123456789012345678901234567890.1",
+                    "Infinity",
+                    "NaN",
+                ],
             ),
             (Kind::Float8, &["-Infinity", "-0.5", "0", "5e-324", "1e+300", "Infinity", "NaN"]),
             (Kind::Bool, &["f", "t"]),
-            (Kind::Date, &["-infinity", "0044-03-15 BC", "0001-01-01", "2024-02-29", "10000-01-01", "infinity"]),
+            (
+                Kind::Date,
+                &[
+                    "-infinity",
+                    "0044-03-15 BC",
+                    "0001-01-01",
+                    "2024-02-29",
+                    "10000-01-01",
+                    "infinity",
+                ],
+            ),
             (
                 Kind::Timestamp,
-                &["-infinity", "0002-01-01 00:00:00 BC", "0001-12-31 00:00:00 BC", "0001-01-01 00:00:00",
-                  "2024-05-06 07:08:09", "2024-05-06 07:08:09.1", "2024-05-06 07:08:09.123456", "infinity"],
+                &[
+                    "-infinity",
+                    "0002-01-01 00:00:00 BC",
+                    "0001-12-31 00:00:00 BC",
+                    "0001-01-01 00:00:00",
+                    "2024-05-06 07:08:09",
+                    "2024-05-06 07:08:09.1",
+                    "2024-05-06 07:08:09.123456",
+                    "infinity",
+                ],
             ),
             (Kind::Time, &["00:00:00", "07:08:09.5", "24:00:00"]),
         ] {

@@ -71,10 +71,9 @@ pub fn check(filter: &Filter, column: &ColumnType) -> Result<Vec<String>, Misfit
         Op::Is => match value {
             "null" => Ok(Vec::new()),
             "true" | "false" | "unknown" if column.kind == Kind::Bool => Ok(Vec::new()),
-            "true" | "false" | "unknown" => raised(format!(
-                "is {value} filter requires a boolean column, got {}",
-                column.title
-            )),
+            "true" | "false" | "unknown" => {
+                raised(format!("is {value} filter requires a boolean column, got {}", column.title))
+            }
             _ => raised(
                 "invalid value for is filter: must be null, true, false, or unknown".to_owned(),
             ),
@@ -82,9 +81,7 @@ pub fn check(filter: &Filter, column: &ColumnType) -> Result<Vec<String>, Misfit
         Op::In => {
             let values = elements(value).map_err(Misfit::Malformed)?;
             if values.len() > MAX_IN_VALUES {
-                return raised(format!(
-                    "too many values for `in` filter. Maximum {MAX_IN_VALUES}"
-                ));
+                return raised(format!("too many values for `in` filter. Maximum {MAX_IN_VALUES}"));
             }
             Ok(values.into_iter().flatten().map(|value| column.input(&value)).collect())
         }
@@ -96,7 +93,8 @@ pub fn check(filter: &Filter, column: &ColumnType) -> Result<Vec<String>, Misfit
 
 impl ColumnType {
     fn input(&self, value: &str) -> String {
-        let hex = value.len().is_multiple_of(2) && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hex =
+            value.len().is_multiple_of(2) && value.bytes().all(|byte| byte.is_ascii_hexdigit());
         if self.is_bytea && hex { format!("\\x{value}") } else { value.to_owned() }
     }
 
@@ -123,7 +121,10 @@ enum Test {
     /// Of a boolean; none is unknown.
     IsBool(Option<bool>),
     Compare(Op, Comparable),
-    In { values: Vec<Comparable>, has_null: bool },
+    In {
+        values: Vec<Comparable>,
+        has_null: bool,
+    },
     IsDistinct(Comparable),
     Like(Like),
     Regex(Regex),
@@ -165,9 +166,9 @@ pub fn compile(
             "false" => Test::IsBool(Some(false)),
             _ => Test::IsBool(None),
         },
-        Op::Like | Op::Ilike => Like::new(value, filter.op == Op::Ilike)
-            .map(Test::Like)
-            .ok_or_else(unsupported)?,
+        Op::Like | Op::Ilike => {
+            Like::new(value, filter.op == Op::Ilike).map(Test::Like).ok_or_else(unsupported)?
+        }
         Op::Match | Op::Imatch => pattern::regex(value, filter.op == Op::Imatch)
             .map(Test::Regex)
             .ok_or_else(unsupported)?,
@@ -282,7 +283,15 @@ mod tests {
         assert!(holds("isdistinct.1", &int, Some("2")) && !holds("isdistinct.1", &int, Some("1")));
         assert!(holds("not.isdistinct.1", &int, Some("1")));
         // Not in the log: nothing holds.
-        for condition in ["eq.1", "not.eq.1", "is.null", "not.is.null", "isdistinct.1", "not.isdistinct.1", "in.(1)"] {
+        for condition in [
+            "eq.1",
+            "not.eq.1",
+            "is.null",
+            "not.is.null",
+            "isdistinct.1",
+            "not.isdistinct.1",
+            "in.(1)",
+        ] {
             assert!(!predicate(condition, &int).unwrap().holds(Value::Unchanged), "{condition}");
         }
     }
@@ -293,7 +302,9 @@ mod tests {
         assert!(holds("gt.9", &int, Some("10")) && !holds("gt.9", &int, Some("9")));
         assert!(holds("lte.2", &int, Some("2")) && holds("neq.2", &int, Some("3")));
         let numeric = column(1700, "numeric");
-        assert!(holds("eq.1.50", &numeric, Some("1.5")) && holds("in.(1.50,2)", &numeric, Some("2.0")));
+        assert!(
+            holds("eq.1.50", &numeric, Some("1.5")) && holds("in.(1.50,2)", &numeric, Some("2.0"))
+        );
         assert!(holds("eq.NaN", &column(701, "double precision"), Some("NaN")));
     }
 

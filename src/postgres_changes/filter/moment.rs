@@ -69,7 +69,8 @@ fn era(text: &str) -> (&str, bool) {
 /// Days since 1970-01-01 of `YYYY-MM-DD` in the proleptic Gregorian calendar.
 fn days(text: &str, before_christ: bool) -> Option<i64> {
     let mut parts = text.split('-');
-    let (year, month, day) = (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?);
+    let (year, month, day) =
+        (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?);
     if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
@@ -83,7 +84,8 @@ fn days(text: &str, before_christ: bool) -> Option<i64> {
 
 /// Digits only; nine at most, so that nothing overflows.
 fn number(text: &str) -> Option<i64> {
-    let plain = !text.is_empty() && text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain =
+        !text.is_empty() && text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
 

@@ -246,9 +246,15 @@ mod tests {
         let some = |texts: &[&str]| Ok(texts.iter().map(|text| Some((*text).to_owned())).collect());
         assert_eq!(elements("{}"), Ok(vec![]));
         assert_eq!(elements("{1, 2 ,3}"), some(&["1", "2", "3"]));
-        assert_eq!(elements("{\"with, comma\",\"par)en\",plain}"), some(&["with, comma", "par)en", "plain"]));
+        assert_eq!(
+            elements("{\"with, comma\",\"par)en\",plain}"),
+            some(&["with, comma", "par)en", "plain"])
+        );
         assert_eq!(elements("{a b,\" c \",\"\"}"), some(&["a b", " c ", ""]));
-        assert_eq!(elements("{a,NULL,\"NULL\"}"), Ok(vec![Some("a".into()), None, Some("NULL".into())]));
+        assert_eq!(
+            elements("{a,NULL,\"NULL\"}"),
+            Ok(vec![Some("a".into()), None, Some("NULL".into())])
+        );
         assert_eq!(elements("{\"q\\\"x\"}"), some(&["q\"x"]));
         for bad in ["{1,,2}", "{1,}", "{\"a\"b}", "{a\"b\"}", "{\"a}", "{{1}}", "{a\\}", "x"] {
             assert!(elements(bad).is_err(), "{bad}");
@@ -270,7 +276,7 @@ mod tests {
         #[test]
         fn a_quoted_value_comes_back(value: String) {
             let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
-            prop_assert_eq!(one(&format!("a=eq.\"{quoted}\"")).2, value.clone());
+            prop_assert_eq!(one(&format!("a=eq.\"{quoted}\"")).2, value.as_str());
             prop_assert_eq!(elements(&format!("{{\"{quoted}\"}}")), Ok(vec![Some(value)]));
         }
     }
