@@ -40,7 +40,7 @@ pub struct Worker<S> {
 impl<S: ChangeSink> Worker<S> {
     /// Starts the stream; it ends, in order, when `drain` begins.
     pub fn spawn(config: Config, sink: S, drain: &Drain, metrics: &Metrics) -> Handle {
-        let (status, handle) = Handle::new();
+        let (status, handle) = Handle::channel();
         let worker = Self {
             series: metrics.series(&config.tenant),
             config: Arc::new(config),

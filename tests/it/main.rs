@@ -10,6 +10,8 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod pool;
 mod postgres_changes;
 mod replication;
+mod sslmode;
 mod support;
