@@ -148,12 +148,19 @@ impl State {
             return false;
         }
         self.installed += 1;
+        if let (Some(known), Some(described)) = (self.tables.get_mut(&oid), &described)
+            && known.confirm(described, relation, ticket)
+        {
+            return true;
+        }
         let names = self.names(oid, relation.map(|relation| &**relation));
         let before = self.tables.remove(&oid);
         let relation =
             relation.cloned().or_else(|| before.as_ref().and_then(|table| table.relation.clone()));
-        for group in self.groups.iter_mut() {
-            group.places.retain(|(place, _, _)| *place != oid);
+        for used in before.iter().flat_map(|table| table.index.all()).flat_map(|m| &m.uses) {
+            if let Some(group) = self.groups.group_mut(used.group) {
+                group.places.retain(|(place, _, _)| *place != oid);
+            }
         }
         let uses = names.map(|(schema, table)| self.groups.covering(&schema, &table));
         let uses = uses.unwrap_or_default();

@@ -12,7 +12,11 @@ use rowcast::{
         Binding, Config, PostgresChanges, Registration, Subscribe, SubscribeError, legacy_item,
     },
     protocol::{Vsn, prepared::Frame},
-    replication,
+    replication::{
+        self,
+        position::{Epoch, Lsn},
+        sink::{ChangeSink as _, Gap, Start},
+    },
     runtime::Drain,
     topic::Topic,
 };
@@ -101,7 +105,7 @@ impl Bench {
         self.subscribe(&[item], role).await.err().expect("refused").message
     }
 
-    async fn end(self) {
+    async fn end(&self) {
         self.drain.finish(Duration::from_secs(10)).await;
     }
 }
@@ -391,6 +395,27 @@ async fn every_kind_of_identity_and_value() {
     let large = &big.frames(1).await[0][4]["data"];
     assert_eq!(large["errors"], json!(["Error 413: Payload Too Large"]));
     assert_eq!(large["record"], json!({"id": 1, "short": "kept"}));
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_gap_is_told_and_nobody_subscribes_while_the_stream_is_down() {
+    let bench = Bench::start("").await;
+    let room = bench.subscribe(&[todos("*")], "anon").await.unwrap();
+    let pipeline = bench.changes.pipeline();
+    pipeline.interrupted();
+    let items = [todos("INSERT")];
+    let late = bench.subscribe(&items, "anon");
+    let mut late = std::pin::pin!(late);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut late).await.is_err());
+    let epoch = Epoch { system_id: 1, timeline: 1, generation: 2 };
+    pipeline.started(Start { epoch, from: Lsn(1), gap: Some(Gap::NewSlot) }).await;
+    let frame = room.frames(1).await.remove(0);
+    assert_eq!((&frame[0], &frame[1], &frame[3]), (&Value::Null, &Value::Null, &json!("system")));
+    assert_eq!((&frame[4]["status"], &frame[4]["channel"]), (&json!("error"), &json!("room")));
+    let late = late.await.unwrap();
+    bench.sql("insert into todos values (1)").await;
+    assert_eq!((room.frames(1).await.len(), late.frames(1).await.len()), (1, 1));
     bench.end().await;
 }
 
