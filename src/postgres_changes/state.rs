@@ -19,10 +19,13 @@ use super::{
     rule::Rule,
     table::{Readers, TableState},
 };
-use crate::replication::{
-    change::Change,
-    position::{Epoch, Lsn},
-    relation::Relation,
+use crate::{
+    protocol::prepared::Frame,
+    replication::{
+        change::Change,
+        position::{Epoch, Lsn},
+        relation::Relation,
+    },
 };
 
 /// Tables whose rows concern nobody, remembered up to this many.
@@ -66,6 +69,8 @@ pub(super) struct Entry<'a> {
     pub(super) tables: Vec<&'a Described>,
     pub(super) member: Member,
     pub(super) moment: Moment,
+    /// Queued before any change.
+    pub(super) ready: Option<Frame>,
 }
 
 impl State {
@@ -214,6 +219,9 @@ impl State {
         }
         self.members += 1;
         let id = self.members;
+        if let Some(frame) = entry.ready {
+            entry.member.outbox.push(frame);
+        }
         if let Some(group) = self.groups.group_mut(at) {
             group.members.push(Member { id, ..entry.member });
         }
