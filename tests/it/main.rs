@@ -12,6 +12,7 @@
 
 mod hostile;
 mod pool;
+mod postgres_changes;
 mod replication;
 mod sslmode;
 mod support;
