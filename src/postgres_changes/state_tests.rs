@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    hub::outbox::Outbox,
+    hub::outbox::{Item, Outbox},
     postgres::value::TypeShape,
     postgres_changes::{
         catalog::{RoleView, Table, TableColumn},
@@ -145,8 +145,9 @@ impl Reader {
     fn frames(&self) -> Vec<Bytes> {
         let mut frames = Vec::new();
         self.outbox.drain(&mut frames);
-        let bytes = |frame| match frame {
-            Frame::Text(bytes) | Frame::Binary(bytes) => bytes,
+        let bytes = |item| match item {
+            Item::Frame(Frame::Text(bytes) | Frame::Binary(bytes)) => bytes,
+            Item::Shutdown { .. } => panic!("the pipeline shuts nothing down"),
         };
         frames.into_iter().map(bytes).collect()
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rowcast::{
-    hub::outbox::{Drained, Outbox},
+    hub::outbox::{Drained, Item, Outbox},
     postgres::{
         pool::{Client, Pool, PoolConfig},
         session::SessionConfig,
@@ -104,7 +104,7 @@ impl Bench {
         let registration = subscribed.await.expect("the stream is live")?;
         let mut frames = Vec::new();
         outbox.drain(&mut frames);
-        assert_eq!(frames, [Frame::text("ready")]);
+        assert_eq!(frames, [Item::Frame(Frame::text("ready"))]);
         Ok(Channel { outbox, _registration: registration })
     }
 
@@ -121,7 +121,7 @@ impl Channel {
     async fn frames(&self, count: usize) -> Vec<Value> {
         let mut frames = Vec::new();
         eventually(&format!("{count} frames"), async || {
-            assert_eq!(self.outbox.drain(&mut frames), Drained::Frames);
+            assert_eq!(self.outbox.drain(&mut frames), Drained::Items);
             (frames.len() >= count).then_some(())
         })
         .await;
@@ -131,7 +131,7 @@ impl Channel {
     /// The changes until one with the title `end`, as `type id`.
     async fn until_end(&self) -> Vec<String> {
         let mut frames = Vec::new();
-        let is_end = |frame: &Frame| parsed(frame)[4]["data"]["record"]["title"] == "end";
+        let is_end = |item: &Item| parsed(item)[4]["data"]["record"]["title"] == "end";
         eventually("the end", async || {
             self.outbox.drain(&mut frames);
             frames.iter().any(is_end).then_some(())
@@ -141,13 +141,13 @@ impl Channel {
     }
 }
 
-fn parsed(frame: &Frame) -> Value {
-    let Frame::Text(bytes) = frame else { panic!("binary") };
+fn parsed(item: &Item) -> Value {
+    let Item::Frame(Frame::Text(bytes)) = item else { panic!("not a text frame") };
     serde_json::from_slice(bytes).unwrap()
 }
 
-fn summary(frame: &Frame) -> String {
-    let data = &parsed(frame)[4]["data"];
+fn summary(item: &Item) -> String {
+    let data = &parsed(item)[4]["data"];
     let row = if data["record"].is_object() { &data["record"] } else { &data["old_record"] };
     format!("{} {}", data["type"].as_str().unwrap_or("?"), row["id"])
 }
