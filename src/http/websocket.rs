@@ -99,9 +99,11 @@ async fn refuse(state: &State, refused: Refused) -> Response<Body> {
 /// The answer to the client's key; `None` if the request is no upgrade.
 fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let lists = |name, word: &str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
-        })
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
     };
     let is_upgrade = lists(CONNECTION, "upgrade")
         && lists(UPGRADE, "websocket")
