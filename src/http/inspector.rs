@@ -6,12 +6,7 @@
 //! browser on the same machine that asked for this machine by name (a foreign
 //! site that rebinds its name to the loopback address is refused).
 
-use std::{
-    fmt,
-    hash::{BuildHasher as _, Hash as _, Hasher as _},
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{fmt, hash::BuildHasher as _, net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -30,7 +25,7 @@ use axum::{
 use foldhash::quality::FixedState;
 use serde::Serialize;
 
-use super::error::ApiError;
+use super::{error::ApiError, listener::Peer};
 
 /// Scripts and styles from here only; sockets to anywhere, since the page may
 /// inspect another server; nothing inline, nothing that parses strings as HTML.
@@ -67,10 +62,6 @@ impl fmt::Debug for DevKeys {
         f.debug_struct("DevKeys").finish_non_exhaustive()
     }
 }
-
-/// Whom a connection comes from; the listener puts it into each request.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 /// The page, its files and its settings.
 pub fn routes<S: Clone + Send + Sync + 'static>(page: Arc<Page>) -> Router<S> {
@@ -201,9 +192,7 @@ impl File {
 
     /// Changes whenever the file does.
     fn tag(&self) -> String {
-        let mut hasher = FixedState::default().build_hasher();
-        self.body.hash(&mut hasher);
-        format!("\"{:016x}\"", hasher.finish())
+        format!("\"{:016x}\"", FixedState::default().hash_one(self.body))
     }
 }
 

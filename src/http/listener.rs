@@ -14,8 +14,6 @@ use tower_service::Service as _;
 
 use crate::runtime::Drain;
 
-use super::inspector::Peer;
-
 /// The least that hyper needs for a request's head.
 const SMALLEST_HEAD: usize = 8192;
 
@@ -99,6 +97,10 @@ async fn connection(
         }
     }
 }
+
+/// Whom a connection comes from; every request carries it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// Lets whoever takes a connection over keep it counted.
 #[derive(Clone)]

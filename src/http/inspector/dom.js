@@ -47,23 +47,32 @@ function scalar(value) {
 // A collection may hold anything a server sends: more than this is not drawn.
 const MOST_ITEMS = 200;
 
-/** A tree of a JSON value; objects and lists fold. */
-export function json(value, label = null, depth = 0) {
+/** A tree of a JSON value; what is inside it folds. */
+export function json(value) {
+  if (value === null || typeof value !== "object" || Object.keys(value).length === 0) return branch(value, null, 0);
+  return el("div", "json", ...items(value, 0));
+}
+
+function items(value, depth) {
+  const entries = Object.entries(value);
+  const drawn = entries.slice(0, MOST_ITEMS).map(([key, inner]) => branch(inner, key, depth));
+  const more = entries.length - MOST_ITEMS;
+  if (more > 0) drawn.push(el("div", "json-leaf json-mark", `${more} more`));
+  return drawn;
+}
+
+function branch(value, label, depth) {
   const name = label === null ? null : el("span", "json-key", `${label}: `);
   if (value === null || typeof value !== "object") {
     return el("div", "json-leaf", name, scalar(value));
   }
   const list = Array.isArray(value);
-  const entries = Object.entries(value);
-  const [open, close] = list ? ["[", "]"] : ["{", "}"];
-  if (entries.length === 0) return el("div", "json-leaf", name, el("span", "json-mark", open + close));
-  const count = list ? `[ ${entries.length} ]` : `{ ${entries.length} }`;
+  const size = Object.keys(value).length;
+  if (size === 0) return el("div", "json-leaf", name, el("span", "json-mark", list ? "[]" : "{}"));
+  const count = list ? `[ ${size} ]` : `{ ${size} }`;
   const node = el("details", "json-branch", el("summary", "", name, el("span", "json-mark", count)));
   const fill = () => {
-    if (node.childElementCount > 1) return;
-    for (const [key, inner] of entries.slice(0, MOST_ITEMS)) node.append(json(inner, key, depth + 1));
-    const more = entries.length - MOST_ITEMS;
-    if (more > 0) node.append(el("div", "json-leaf json-mark", `${more} more`));
+    if (node.childElementCount === 1) node.append(...items(value, depth + 1));
   };
   // Deep trees are drawn when they are opened.
   if (depth < 4) {

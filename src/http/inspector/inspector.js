@@ -49,6 +49,7 @@ function notice(text, kind = "error") {
 }
 
 const CLOSE_CODES = {
+  1000: "The connection was closed.",
   1001: "The server is going away.",
   1006: "The connection was lost.",
   1007: "The server could not read a frame as text.",
@@ -67,6 +68,8 @@ function heard(event) {
   } else if (event.kind === "open") {
     notice("");
     setState("open");
+    // The first would be due after a whole interval; the latency is wanted now.
+    setTimeout(() => void client?.realtime.sendHeartbeat());
   } else if (event.kind === "close") {
     void closed(event);
   }
@@ -74,7 +77,6 @@ function heard(event) {
 
 async function closed({ socket, code, reason }) {
   if (socket.wasOpen) {
-    if (code === 1000) return;
     setState("lost");
     notice(`${CLOSE_CODES[code] ?? `The connection was closed with code ${code}.`}${reason ? ` (${reason})` : ""} Trying again.`);
     return;
@@ -144,7 +146,7 @@ function heartbeat(status, latency) {
 const STATUSES = {
   joining: "joining",
   SUBSCRIBED: "joined",
-  CHANNEL_ERROR: "error",
+  CHANNEL_ERROR: "not joined, trying again",
   TIMED_OUT: "no answer, trying again",
   CLOSED: "closed by the server",
 };
@@ -195,7 +197,9 @@ function open(entry) {
       entry.said = "";
     } else if (status === "CHANNEL_ERROR") {
       entry.failed = true;
-      entry.said = error?.message || "The connection was lost; it joins again by itself.";
+      const said = error?.message ?? "";
+      const lost = said === "" || said.startsWith("socket closed");
+      entry.said = lost ? "The connection was lost; it joins again by itself." : said;
     }
     drawChannels();
     drawPresence();
@@ -286,7 +290,7 @@ function addRow(change) {
   speed.title = `Committed at ${change.commit_timestamp}`;
   node.append(
     el("div", "row-head", el("span", "badge", change.eventType), el("span", "mono", `${change.schema}.${change.table}`), el("span", "spring"), speed, el("time", "mono dim", clock(now))),
-    lead ? el("p", "lead", row[lead]) : "",
+    lead ? el("p", "lead", !deleted && lead in old && old[lead] !== row[lead] ? el("s", "dim", `${old[lead]} `) : null, row[lead]) : "",
     el("div", "cells", ...cells),
   );
   if (change.errors?.length) node.append(el("p", "bad", change.errors.join(", ")));
@@ -297,7 +301,7 @@ function addRow(change) {
   $("rows-empty").hidden = true;
 }
 
-function drawCell(name, value, knowsOld, old) {
+function drawCell(name, value, knowsOld = false, old = null) {
   const node = el("span", "cell", el("i", "", name));
   if (knowsOld && JSON.stringify(old) !== JSON.stringify(value)) node.append(el("s", "", brief(old, 60)));
   const text = el("span", value === null ? "dim" : "", brief(value, 120));
@@ -354,7 +358,7 @@ function pairUp(frame) {
   } else if (frame.event === "phx_reply" && sent.has(frame.ref)) {
     const { at, event } = sent.get(frame.ref);
     sent.delete(frame.ref);
-    frame.answers = `${event}, ${Math.round(performance.now() - at)} ms`;
+    frame.answers = `to ${event}, ${Math.round(performance.now() - at)} ms`;
   }
 }
 
@@ -425,7 +429,7 @@ function drawFrame(frame) {
     const facts = [frame.form, frame.joinRef !== null && `join_ref ${frame.joinRef}`, frame.ref !== null && `ref ${frame.ref}`, frame.size && `${frame.size} bytes`];
     node.firstChild.append(el("div", "frame-body", el("div", "frame-facts", el("small", "dim", facts.filter(Boolean).join(" · ")), copying), json(payload)));
   });
-  const item = { node, heartbeat: frame.topic === "phoenix" || frame.answers?.startsWith("heartbeat"), hay: `${frame.event} ${frame.topic} ${JSON.stringify(payload)}`.slice(0, 4000).toLowerCase() };
+  const item = { node, heartbeat: frame.topic === "phoenix" || frame.answers?.startsWith("to heartbeat"), hay: `${frame.event} ${frame.topic} ${JSON.stringify(payload)}`.slice(0, 4000).toLowerCase() };
   node.hidden = !passes(item);
   return item;
 }
@@ -504,12 +508,13 @@ function drawPresence() {
   const mine = entry ? entry.wanted.presenceKey || MY_KEY : null;
   const people = Object.entries(state);
   $("present").replaceChildren(...people.map(([key, metas]) => {
-    const states = metas.map(({ presence_ref: _ref, ...meta }) => el("code", "meta", brief(meta, 160)));
+    const states = metas.map(({ presence_ref: _ref, ...meta }) => el("div", "cells", ...Object.entries(meta).map(([name, value]) => drawCell(name, value))));
     const node = el("li", "person", el("div", "person-key", el("span", "mono", key), key === mine ? el("span", "badge you", "you") : null), ...states);
     node.dataset.key = key;
     return node;
   }));
   $("present-empty").hidden = people.length > 0;
+  $("present-empty").textContent = entry ? "Nobody is present here. Track yourself below, or open this page a second time." : "Join a channel to see who is present.";
   $("presence-count").textContent = people.length || "";
 }
 
@@ -602,6 +607,8 @@ function wire() {
   for (const choice of document.querySelectorAll(".channel-choice")) {
     choice.addEventListener("change", () => {
       chosen = choice.value;
+      say("broadcast-result", "", true);
+      say("track-result", "", true);
       drawChannels();
       drawPresence();
     });

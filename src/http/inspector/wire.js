@@ -107,9 +107,25 @@ export function summary(frame) {
     const { type, schema, table, record, old_record: old } = payload.data;
     return `${type} ${schema}.${table} ${JSON.stringify(record ?? old ?? {})}`;
   }
+  if (event === "phx_join" && payload.config) return joinSummary(payload.config);
+  if (event === "presence") return `${payload.event} ${JSON.stringify(payload.payload ?? {})}`;
+  if (event === "presence_state") return `present: ${names(payload) || "nobody"}`;
+  if (event === "presence_diff") {
+    const parts = ["joins", "leaves"].map((side) => [side, names(payload[side])]);
+    return parts.filter(([, who]) => who).map(([side, who]) => `${side}: ${who}`).join("; ");
+  }
+  if (event === "phx_reply" && payload.status === "error") return `error: ${Object.values(payload.response ?? {}).join(", ")}`;
   if (event === "phx_reply") return `${payload.status} ${JSON.stringify(payload.response)}`;
   if (event === "system") return `${payload.status}: ${payload.message}`;
   return JSON.stringify(payload);
+}
+
+const names = (people) => Object.keys(people ?? {}).join(", ");
+
+function joinSummary(config) {
+  const changes = (config.postgres_changes ?? []).map(({ event, schema, table, filter }) => `${event} of ${schema}.${table ?? "*"}${filter ? ` where ${filter}` : ""}`);
+  const parts = [config.private && "private", config.broadcast?.self && "self", config.broadcast?.ack && "ack", config.presence?.enabled && "presence", ...changes];
+  return parts.filter(Boolean).join(", ");
 }
 
 /** Whether a frame tells of something that went wrong. */
@@ -151,6 +167,7 @@ export async function whyRefused(url) {
   } catch {
     // No JSON: the status has to do.
   }
+  if (response.status >= 502) return { text: `The server cannot be reached: what stands before it answers with HTTP status ${response.status}.`, final: false };
   const hint = { 401: " Check the API key.", 403: " Check the API key and the protocol version.", 404: " Check the server's address: its host names the tenant.", 429: " It is at its limit; wait a moment." }[response.status] ?? "";
   return { text: `The server refused the connection: ${said || `HTTP status ${response.status}`}.${hint}`, final: response.status < 500 && response.status !== 429 };
 }
