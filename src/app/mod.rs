@@ -100,6 +100,8 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
+        // Only a server started for development has keys to give away.
+        inspector: Arc::default(),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
