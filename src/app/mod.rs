@@ -12,10 +12,11 @@ use crate::{
     auth::jwt::Keys,
     authorization::{self, Authorizer},
     broadcast::Broadcasts,
-    config::{self, DatabaseSettings, Settings},
+    config::{self, Settings},
     http::{
         self,
         directory::Directory,
+        inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
         tenants::Admin,
@@ -57,13 +58,14 @@ pub enum AppError {
     Database(#[from] DatabaseError),
 }
 
-/// Runs until `stop` completes, then drains.
+/// Runs until `stop` completes, then drains. `page` is what the inspector is told.
 ///
 /// # Errors
 ///
 /// See [`AppError`].
 pub async fn serve(
     settings: Settings,
+    page: Page,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
@@ -78,19 +80,20 @@ pub async fn serve(
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant));
     let hub = Arc::new(Hub::new());
-    let pool = pool(&settings.database);
+    let pool = pool(&settings);
+    let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone());
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     let stream = Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
     let terms = tenant.terms();
     let services = Arc::new(Services {
-        authorizer: Authorizer::new(pool.clone(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
         drain: drain.clone(),
+        authorizer,
         changes,
         hub,
         tenant,
@@ -99,6 +102,8 @@ pub async fn serve(
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
+        // Only a server started for development has keys to give away.
+        inspector: Arc::new(page),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
@@ -122,11 +127,11 @@ pub async fn serve(
     Ok(())
 }
 
-fn pool(settings: &DatabaseSettings) -> Pool {
+fn pool(settings: &Settings) -> Pool {
     Pool::new(PoolConfig {
-        connect: settings.connect.clone(),
-        size: settings.pool_size,
-        wait: settings.pool_wait,
+        connect: settings.database.connect.clone(),
+        size: settings.database.pool_size,
+        wait: settings.database.pool_wait,
         session: SessionConfig::new("rowcast"),
     })
 }

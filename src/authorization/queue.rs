@@ -181,6 +181,6 @@ fn unavailable(error: &PoolError) -> AuthorizeError {
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,
-        PoolError::Connect(_) => AuthorizeError::Unavailable,
+        PoolError::Connect(_) | PoolError::Closed => AuthorizeError::Unavailable,
     }
 }

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod error;
 pub mod handshake;
 pub mod health;
+pub mod inspector;
 pub mod listener;
 mod media;
 pub mod metrics;
@@ -28,7 +29,9 @@ use axum::{
     routing::{any, get, post},
 };
 
-use self::{directory::Directory, error::ApiError, metrics::MetricsPage, tenants::Admin};
+use self::{
+    directory::Directory, error::ApiError, inspector::Page, metrics::MetricsPage, tenants::Admin,
+};
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct State {
     pub metrics: MetricsPage,
     /// `/api/tenants`.
     pub admin: Admin,
+    /// The page at `/`.
+    pub inspector: Arc<Page>,
     /// Times and sizes.
     pub config: Config,
 }
@@ -71,6 +76,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/swaggerui", get(openapi::to_page))
         .route("/swaggerui/", get(openapi::page))
         .route("/swaggerui/{*file}", get(openapi::page_file))
+        .merge(inspector::routes(Arc::clone(&state.inspector)))
         .fallback(|| async { ApiError::NotFound })
         .with_state(state)
 }

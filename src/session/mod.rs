@@ -10,6 +10,7 @@ pub mod channel;
 pub mod handlers;
 pub mod join;
 pub mod metrics;
+pub mod permission;
 pub mod refusal;
 pub mod socket;
 #[cfg(test)]
@@ -25,7 +26,10 @@ use crate::{
     postgres_changes::PostgresChanges, presence::Tracker, runtime::Drain, tenants::Tenant,
 };
 
-pub use self::{metrics::Metrics, metrics::TenantMetrics, socket::Socket};
+pub use self::{
+    metrics::{Metrics, TenantMetrics},
+    socket::{Credentials, Socket},
+};
 
 /// Everything a socket of one tenant works with.
 #[derive(Debug)]
@@ -34,12 +38,12 @@ pub struct Services {
     pub tenant: Arc<Tenant>,
     /// Who is joined on this node.
     pub hub: Arc<Hub>,
-    /// Asks policies about private topics.
-    pub authorizer: Authorizer,
     /// Sends broadcasts.
     pub broadcasts: Broadcasts,
     /// Who is present.
     pub presence: Arc<Tracker>,
+    /// Asks the policies of private topics.
+    pub authorizer: Authorizer,
     /// Subscriptions to database changes.
     pub changes: PostgresChanges,
     /// Counters.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    Config, Metrics, Services, Socket,
+    Config, Credentials, Metrics, Services, Socket,
     transport::{Gone, Incoming, Transport},
 };
 
@@ -140,7 +140,8 @@ fn connect(services: &Arc<Services>, room: usize) -> Client {
     let (outgoing, from_server) = mpsc::channel(room);
     let token = token(3600);
     let claims = services.tenant.verify(&token).unwrap();
-    let socket = Socket::new(Arc::clone(services), Vsn::V2, token.into(), claims);
+    let credentials = Credentials { token: token.into(), claims, headers: "{}".into() };
+    let socket = Socket::new(Arc::clone(services), Vsn::V2, credentials);
     runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
     Client { to_server, from_server }
 }

@@ -10,5 +10,9 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod hostile;
+mod pool;
+mod postgres_changes;
 mod replication;
+mod sslmode;
 mod support;
