@@ -6,6 +6,8 @@ pub mod broadcast;
 pub mod cli;
 pub mod config;
 pub mod error_code;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod postgres;

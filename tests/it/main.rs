@@ -7,8 +7,21 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod broadcast;
+mod connection_lifecycle;
+#[cfg(feature = "fuzzing")]
+mod corpus;
+mod logs;
+mod metrics;
+mod postgres_changes;
+mod presence;
 mod replication;
+mod restart;
 mod support;
+mod tidy;
+mod token_handling;
