@@ -1,9 +1,13 @@
 //! The composition root: builds every component, wires them, stops them in order.
 
+mod database;
+
 use std::{io, net::SocketAddr, sync::Arc};
 
 use thiserror::Error;
 
+use self::database::DatabaseError;
+pub use self::database::reason;
 use crate::{
     auth::jwt::Keys,
     broadcast::Broadcasts,
@@ -15,8 +19,13 @@ use crate::{
         metrics::{Guard, MetricsPage},
     },
     hub::topics::Hub,
-    postgres_changes::PostgresChanges,
+    postgres::{
+        pool::{Pool, PoolConfig},
+        session::SessionConfig,
+    },
+    postgres_changes::{self, PostgresChanges},
     presence::Tracker,
+    replication::{self, worker::Worker},
     runtime::Drain,
     session::{self, Services},
     telemetry::Registry,
@@ -44,6 +53,9 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
+    /// The database needs an operator.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
 }
 
 /// Runs until `stop` completes, then drains.
@@ -67,7 +79,10 @@ pub async fn serve(
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant));
     let hub = Arc::new(Hub::new());
-    let changes = Arc::new(PostgresChanges);
+    let changes = changes(&settings);
+    database::prepare(&settings.database, &drain).await?;
+    let stream_metrics = replication::metrics::Metrics::register(&mut registry);
+    Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
@@ -100,6 +115,32 @@ pub async fn serve(
         tracing::warn!(left, "some connections did not end in time");
     }
     Ok(())
+}
+
+fn changes(settings: &Settings) -> PostgresChanges {
+    let pool = Pool::new(PoolConfig {
+        connect: settings.database.connect.clone(),
+        size: settings.database.pool_size,
+        wait: settings.database.pool_wait,
+        session: SessionConfig::new("rowcast"),
+    });
+    let config = postgres_changes::Config {
+        publication: settings.replication.publication.as_str().into(),
+        max_record_bytes: settings.replication.max_record_bytes,
+    };
+    PostgresChanges::new(config, pool)
+}
+
+fn stream(settings: &Settings) -> replication::Config {
+    let wanted = &settings.replication;
+    replication::Config {
+        tenant: settings.tenant.name.clone(),
+        slot_name: wanted.slot_name.clone(),
+        temporary: wanted.slot_temporary,
+        publications: vec![wanted.publication.clone()],
+        wal_budget_bytes: Some(wanted.wal_budget_bytes),
+        ..replication::Config::new(settings.database.connect.clone())
+    }
 }
 
 fn tenant(settings: &config::TenantSettings) -> Tenant {

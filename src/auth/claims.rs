@@ -12,7 +12,7 @@ pub struct Claims(Arc<Inner>);
 
 #[derive(PartialEq, Eq)]
 struct Inner {
-    json: Box<str>,
+    json: Arc<str>,
     role: Arc<str>,
     expires_at: i64,
     subject: Option<Box<str>>,
@@ -45,7 +45,7 @@ impl Claims {
     }
 
     /// All claims as JSON text, as they were signed.
-    pub fn as_json(&self) -> &str {
+    pub fn json(&self) -> &Arc<str> {
         &self.0.json
     }
 

@@ -2,7 +2,11 @@
 
 use thiserror::Error;
 
-use crate::{app::AppError, config::ConfigError, tenants::migrations::MigrateError};
+use crate::{
+    app::{self, AppError},
+    config::ConfigError,
+    tenants::migrations::MigrateError,
+};
 
 /// One plain sentence and, where there is one, the next step.
 #[derive(Debug, Error)]
@@ -56,6 +60,10 @@ impl From<AppError> for Failure {
                 Self::busy(address.port())
             }
             AppError::Listen { .. } => Self::new(error.to_string(), "check PORT and ROWCAST_BIND."),
+            AppError::Database(error) => Self::new(
+                format!("The database is not ready for us: {}.", app::reason(error)),
+                "check DATABASE_URL or DB_*; ROWCAST_AUTO_MIGRATE=false leaves the SQL to you.",
+            ),
         }
     }
 }

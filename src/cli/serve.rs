@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::{Failure, screen, signals};
 use crate::{
     app,
-    config::{Overrides, Resolved, env::Env},
+    config::{LogFormat, LogSettings, Overrides, Resolved, env::Env},
+    telemetry::logging::{self, Format},
 };
 
 /// Flags of `serve`; each wins over its variable.
@@ -45,7 +46,18 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     if !resolved.ignored().is_empty() {
         screen::progress(format!("No meaning here: {}", resolved.ignored().join(", ")));
     }
+    start_logging(&settings.log);
     let ready = |ready: app::Ready| screen::progress(format!("Listening on {}", ready.address));
     app::serve(settings, ready, signals::stop()).await?;
     Ok(())
+}
+
+/// Logs to standard error, in the form asked for or the one that suits it.
+pub(super) fn start_logging(settings: &LogSettings) {
+    let format = match settings.format {
+        Some(LogFormat::Pretty) => Format::Pretty,
+        Some(LogFormat::Json) => Format::Json,
+        None => Format::detect(),
+    };
+    logging::init(&settings.level, format);
 }

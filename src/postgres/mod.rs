@@ -11,4 +11,5 @@ pub mod pool;
 pub mod session;
 mod tls;
 pub mod types;
+pub mod value;
 pub mod wire;

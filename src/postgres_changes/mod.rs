@@ -1,49 +1,39 @@
-//! Stub until the engine arrives.
-#![allow(missing_docs, clippy::all)]
-use std::sync::Arc;
+//! Row changes to the channels that subscribed to them.
+//!
+//! A row goes: relation → `index` candidates (a hash look-up for equality
+//! filters, a list for the rest) → compiled filters → what its readers' roles
+//! may see (`shape`) → `payload`, rendered once per shape → one frame per group
+//! of equal channels → their outboxes.
+//!
+//! Invariants:
+//! - no row is judged by an older description of its table than the stream
+//!   gave: grants and row security count from the first row after they changed;
+//! - what cannot be judged is not delivered;
+//! - a subscriber gets nothing that committed before it subscribed;
+//! - nothing is written to the database.
+//!
+//! Not here yet: row security (tables that have it deliver nothing to roles it
+//! applies to, and say so), comparisons that only PostgreSQL can make.
 
-use crate::{auth::Claims, hub::outbox::Outbox, protocol::Vsn, topic::Topic};
-pub mod subscription {
-    #[derive(Debug)]
-    pub struct Binding;
-    impl Binding {
-        pub fn parse(_: &str) -> Result<Self, String> {
-            Ok(Self)
-        }
-    }
-    pub fn legacy_item(_: &str) -> String {
-        "{}".to_owned()
-    }
-    pub fn reply_entries<'a>(items: impl IntoIterator<Item = &'a str>) -> String {
-        format!(
-            "[{}]",
-            items
-                .into_iter()
-                .map(|i| format!("{},\"id\":1}}", i.strip_suffix('}').unwrap_or(i)))
-                .collect::<Vec<_>>()
-                .join(",")
-        )
-    }
-}
-#[derive(Debug)]
-pub struct PostgresChanges;
-#[derive(Debug)]
-pub struct Registration;
-#[derive(Debug)]
-pub struct SubscribeError {
-    pub message: String,
-    pub retry: bool,
-}
-pub struct Subscribe {
-    pub topic: Topic,
-    pub vsn: Vsn,
-    pub legacy: bool,
-    pub bindings: Arc<[subscription::Binding]>,
-    pub claims: Claims,
-    pub outbox: Arc<Outbox>,
-}
-impl PostgresChanges {
-    pub async fn subscribe(&self, _: Subscribe) -> Result<Registration, SubscribeError> {
-        Ok(Registration)
-    }
-}
+mod catalog;
+mod condition;
+pub mod filter;
+mod flight;
+mod image;
+mod index;
+mod inspect;
+mod members;
+mod payload;
+mod pipeline;
+mod rule;
+mod shape;
+mod state;
+mod subscribe;
+pub mod subscription;
+mod table;
+
+pub use self::{
+    pipeline::Pipeline,
+    subscribe::{Config, PostgresChanges, Registration, Subscribe, SubscribeError},
+    subscription::{Binding, BindingError, legacy_item, reply_entries},
+};

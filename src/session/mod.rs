@@ -39,7 +39,7 @@ pub struct Services {
     /// Who is present.
     pub presence: Arc<Tracker>,
     /// Subscriptions to database changes.
-    pub changes: Arc<PostgresChanges>,
+    pub changes: PostgresChanges,
     /// Counters.
     pub metrics: TenantMetrics,
     /// Says when the server stops.

@@ -12,6 +12,12 @@ use crate::{
     auth::jwt::{Keys, sign},
     broadcast::Broadcasts,
     hub::topics::Hub,
+    postgres::{
+        connect::{ConnectConfig, SslMode},
+        pool::{Pool, PoolConfig},
+        session::SessionConfig,
+    },
+    postgres_changes::{self, PostgresChanges},
     presence::Tracker,
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
@@ -96,13 +102,30 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
     Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
-        changes: Arc::new(crate::postgres_changes::PostgresChanges),
+        changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
         config,
         hub,
         tenant,
     })
+}
+
+/// Database changes of a database that is never asked.
+fn no_changes() -> PostgresChanges {
+    let config = postgres_changes::Config { publication: "p".into(), max_record_bytes: 1000 };
+    let connect = ConnectConfig {
+        host: "127.0.0.1".to_owned(),
+        port: 1,
+        user: "nobody".to_owned(),
+        password: None,
+        database: "none".to_owned(),
+        ssl_mode: SslMode::Disable,
+        ssl_root_cert: None,
+    };
+    let session = SessionConfig::new("test");
+    let wait = Duration::from_secs(1);
+    PostgresChanges::new(config, Pool::new(PoolConfig { connect, size: 1, wait, session }))
 }
 
 fn token(seconds: i64) -> String {

@@ -7,7 +7,8 @@
 //! The publication belongs to the replication worker.
 
 use thiserror::Error;
-use tokio_postgres as pg;
+
+use crate::postgres::{pool as pg, session::is_transient_sqlstate};
 
 /// Applied once each, in this order; the name is the version.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -105,6 +106,19 @@ pub enum MigrateError {
     },
 }
 
+impl MigrateError {
+    /// True if waiting may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::TooOld(_) | Self::Denied { .. } => false,
+            Self::Locked => true,
+            Self::Failed { source, .. } => {
+                source.code().is_none_or(|code| is_transient_sqlstate(code.code()))
+            }
+        }
+    }
+}
+
 /// Installs what is missing and says what it did.
 ///
 /// # Errors
@@ -122,12 +136,12 @@ pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, M
     }
     match install(client, options).await {
         Err(MigrateError::Failed { source, .. })
-            if has_code(&source, &pg::error::SqlState::INSUFFICIENT_PRIVILEGE) =>
+            if has_code(&source, &pg::SqlState::INSUFFICIENT_PRIVILEGE) =>
         {
             Err(denied(client, &source).await)
         }
         Err(MigrateError::Failed { source, .. })
-            if has_code(&source, &pg::error::SqlState::LOCK_NOT_AVAILABLE) =>
+            if has_code(&source, &pg::SqlState::LOCK_NOT_AVAILABLE) =>
         {
             Err(MigrateError::Locked)
         }
@@ -248,7 +262,7 @@ async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
     MigrateError::Denied { user, message, remedy }
 }
 
-fn has_code(error: &pg::Error, code: &pg::error::SqlState) -> bool {
+fn has_code(error: &pg::Error, code: &pg::SqlState) -> bool {
     error.code() == Some(code)
 }
 

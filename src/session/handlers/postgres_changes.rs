@@ -7,8 +7,7 @@ use tokio::time::sleep;
 use crate::{
     error_code::ErrorCode,
     postgres_changes::{
-        Registration, Subscribe, SubscribeError,
-        subscription::{self, Binding},
+        Binding, Registration, Subscribe, SubscribeError, legacy_item, reply_entries,
     },
     protocol::{
         join::Join,
@@ -52,7 +51,7 @@ pub struct Attempt {
 impl Changes {
     /// Reads what a join asks for. Also returns the list for its reply.
     pub fn of(join: &Join, topic: &Topic) -> (Self, String) {
-        let legacy = join.is_legacy.then(|| subscription::legacy_item(topic.sub_topic()));
+        let legacy = join.is_legacy.then(|| legacy_item(topic.sub_topic()));
         let items: Vec<&str> = match &legacy {
             Some(item) => vec![item],
             None => join.changes.iter().map(|item| item.get()).collect(),
@@ -75,7 +74,7 @@ impl Changes {
 }
 
 fn reply(items: &[&str]) -> String {
-    subscription::reply_entries(items.iter().copied())
+    reply_entries(items.iter().copied())
 }
 
 /// Starts an attempt to subscribe with the channel's token as it is now.
@@ -101,10 +100,11 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         vsn: context.vsn,
         legacy: channel.changes.legacy,
         bindings,
-        claims: channel.claims.clone(),
+        role: Arc::clone(channel.claims.role()),
+        claims: Arc::clone(channel.claims.json()),
         outbox: Arc::clone(&context.outbox),
     };
-    let engine = Arc::clone(&context.services.changes);
+    let engine = context.services.changes.clone();
     let (topic, id, number) = (channel.key.topic.clone(), channel.id, channel.changes.attempt);
     tasks.push(Box::pin(async move {
         sleep(pause).await;

@@ -1,0 +1,171 @@
+//! What PostgreSQL's catalogs say about published tables, types and roles.
+//!
+//! Only reads, through the SQL pool. Nothing is cached here: the pipeline
+//! keeps what it judges rows by and asks again when the stream says so.
+
+mod casts;
+mod lookup;
+mod types;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub(super) use self::{casts::Casts, lookup::Scope};
+use super::{filter::compile::ColumnType, flight::Flights};
+use crate::{
+    postgres::{
+        pool::{self, Pool, PoolError},
+        value::TypeShape,
+    },
+    replication::position::Lsn,
+};
+
+/// A published table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) oid: u32,
+    pub(super) schema: Arc<str>,
+    pub(super) name: Arc<str>,
+    /// `relrowsecurity`.
+    pub(super) row_security: bool,
+    /// In attribute order.
+    pub(super) columns: Vec<TableColumn>,
+}
+
+/// A live column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableColumn {
+    pub(super) name: Arc<str>,
+    pub(super) type_oid: u32,
+    /// `pg_type.typname`, as the `columns` of a change tell it.
+    pub(super) type_name: Arc<str>,
+    pub(super) shape: TypeShape,
+    /// How filters compare it.
+    pub(super) filter: ColumnType,
+    /// Part of the primary key.
+    pub(super) is_key: bool,
+}
+
+/// What a role may see of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RoleView {
+    /// Row security does not apply: superuser, BYPASSRLS, or owner without FORCE.
+    pub(super) exempt: bool,
+    /// SELECT on each of the table's columns.
+    pub(super) readable: Vec<bool>,
+}
+
+/// A table and how the roles that were asked for see it. A role that does not
+/// exist is not in the map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) table: Arc<Table>,
+    pub(super) roles: HashMap<Arc<str>, Arc<RoleView>>,
+}
+
+/// Why the catalog gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CatalogError {
+    /// PostgreSQL answered with an error.
+    #[error("{message}")]
+    Refused { code: String, message: String },
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The way to the catalogs. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Catalog {
+    pool: Pool,
+    publication: Arc<str>,
+    lookups: Arc<Flights<(Scope, Arc<str>), Result<Arc<[Described]>, CatalogError>>>,
+    positions: Arc<Flights<(), Result<Lsn, CatalogError>>>,
+}
+
+impl Table {
+    pub(super) fn has_key(&self) -> bool {
+        self.columns.iter().any(|column| column.is_key)
+    }
+
+    pub(super) fn column(&self, name: &str) -> Option<(usize, &TableColumn)> {
+        self.columns.iter().enumerate().find(|(_, column)| *column.name == *name)
+    }
+}
+
+impl Catalog {
+    pub(super) fn new(pool: Pool, publication: Arc<str>) -> Self {
+        let (lookups, positions) = (Arc::new(Flights::new()), Arc::new(Flights::new()));
+        Self { pool, publication, lookups, positions }
+    }
+
+    /// The published tables of `scope` as `role` sees them; many callers share a query.
+    pub(super) async fn tables(
+        &self,
+        scope: Scope,
+        role: Arc<str>,
+    ) -> Result<Arc<[Described]>, CatalogError> {
+        let (pool, publication) = (self.pool.clone(), Arc::clone(&self.publication));
+        let key = (scope.clone(), Arc::clone(&role));
+        let trip = || async move {
+            lookup::tables(&pool, &publication, &scope, &[role]).await.map(Arc::from)
+        };
+        self.lookups.run(key, trip).await
+    }
+
+    /// One table as `roles` see it; none if it is gone or not published.
+    pub(super) async fn table(
+        &self,
+        oid: u32,
+        roles: &[Arc<str>],
+    ) -> Result<Option<Described>, CatalogError> {
+        let found = lookup::tables(&self.pool, &self.publication, &Scope::Oid(oid), roles).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Where the log ends now: what commits from here on stands behind it.
+    pub(super) async fn position(&self) -> Result<Lsn, CatalogError> {
+        let pool = self.pool.clone();
+        let trip = || async move {
+            let lease = pool.checkout().await?;
+            let row = lease.query_one("select pg_current_wal_insert_lsn()::text", &[]).await?;
+            let text: String = row.try_get(0)?;
+            text.parse().map_err(|_| CatalogError::Unavailable(format!("no position: {text}")))
+        };
+        self.positions.run((), trip).await
+    }
+
+    /// The canonical text of filter values that only PostgreSQL can read.
+    pub(super) async fn cast(
+        &self,
+        values: Vec<(Arc<str>, String)>,
+    ) -> Result<Casts, CatalogError> {
+        casts::cast(&self.pool, values).await
+    }
+
+    /// Fails with PostgreSQL's error if `pattern` is no regular expression.
+    pub(super) async fn check_regex(&self, pattern: &str) -> Result<(), CatalogError> {
+        let lease = self.pool.checkout().await?;
+        lease.query_one("select '' ~ $1::text", &[&pattern]).await?;
+        Ok(())
+    }
+}
+
+impl From<PoolError> for CatalogError {
+    fn from(error: PoolError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<pool::Error> for CatalogError {
+    fn from(error: pool::Error) -> Self {
+        match error.as_db_error() {
+            Some(db) if !crate::postgres::session::is_transient_sqlstate(db.code().code()) => {
+                Self::Refused {
+                    code: db.code().code().to_owned(),
+                    message: db.message().to_owned(),
+                }
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Everything the pipeline knows, behind one lock that is never held across a wait.
+//!
+//! Pure but for the outboxes it pushes to: lookups happen elsewhere and are
+//! installed here, each with the ticket drawn before it started, so that an
+//! older answer never replaces a newer one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    catalog::{Casts, Described},
+    image::Image,
+    members::{GroupKey, Groups, Member, Use},
+    payload,
+    rule::Rule,
+    table::{Readers, TableState},
+};
+use crate::replication::{
+    change::Change,
+    position::{Epoch, Lsn},
+    relation::Relation,
+};
+
+/// Tables whose rows concern nobody, remembered up to this many.
+const MAX_IGNORED: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) groups: Groups,
+    tables: HashMap<u32, TableState>,
+    /// Oid and version of descriptions that no binding covers.
+    ignored: HashMap<u32, u64>,
+    epoch: Option<Epoch>,
+    tickets: u64,
+    installed: u64,
+    members: u64,
+    readers: Readers,
+}
+
+/// What a row needs before it can be judged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Nothing.
+    Ready,
+    /// Nobody wants it.
+    Ignored,
+    /// Its table must be looked up.
+    Lookup,
+}
+
+/// What must not have changed between a subscriber's lookups and its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    installed: u64,
+    epoch: Option<Epoch>,
+}
+
+/// A subscriber's entry.
+pub(super) struct Entry<'a> {
+    pub(super) key: GroupKey,
+    pub(super) rules: Vec<(Arc<Rule>, Arc<Casts>)>,
+    pub(super) tables: Vec<&'a Described>,
+    pub(super) member: Member,
+    pub(super) moment: Moment,
+}
+
+impl State {
+    pub(super) fn moment(&self) -> Moment {
+        Moment { installed: self.installed, epoch: self.epoch }
+    }
+
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    pub(super) fn readiness(&mut self, relation: &Relation) -> Readiness {
+        if let Some(table) = self.tables.get(&relation.oid) {
+            return if table.knows(relation) { Readiness::Ready } else { Readiness::Lookup };
+        }
+        if self.ignored.get(&relation.oid) == Some(&relation.version) {
+            return Readiness::Ignored;
+        }
+        if !self.groups.covering(&relation.schema, &relation.table).is_empty() {
+            return Readiness::Lookup;
+        }
+        self.ignore(relation);
+        Readiness::Ignored
+    }
+
+    fn ignore(&mut self, relation: &Relation) {
+        if self.ignored.len() >= MAX_IGNORED {
+            self.ignored.clear();
+        }
+        self.ignored.insert(relation.oid, relation.version);
+    }
+
+    /// The roles that a lookup of this table must ask for.
+    pub(super) fn roles(&self, oid: u32, relation: Option<&Relation>) -> Vec<Arc<str>> {
+        let mut roles: HashSet<Arc<str>> = HashSet::new();
+        if let Some(table) = self.tables.get(&oid) {
+            roles.extend(table.roles.keys().cloned());
+        }
+        let names = self.names(oid, relation);
+        let uses = names.map(|(schema, table)| self.groups.covering(&schema, &table));
+        for used in uses.into_iter().flatten() {
+            roles.extend(self.groups.group(used.group).map(|group| Arc::clone(&group.key.role)));
+        }
+        roles.into_iter().collect()
+    }
+
+    fn names(&self, oid: u32, relation: Option<&Relation>) -> Option<(Arc<str>, Arc<str>)> {
+        if let Some(relation) = relation {
+            return Some((Arc::clone(&relation.schema), Arc::clone(&relation.table)));
+        }
+        let table = self.tables.get(&oid)?;
+        Some((Arc::clone(&table.table.schema), Arc::clone(&table.table.name)))
+    }
+
+    pub(super) fn relation(&self, oid: u32) -> Option<Arc<Relation>> {
+        self.tables.get(&oid)?.relation.clone()
+    }
+
+    /// Takes the answer of a lookup. False if it does not cover a role that
+    /// came meanwhile: ask again.
+    pub(super) fn install(
+        &mut self,
+        oid: u32,
+        relation: Option<&Arc<Relation>>,
+        found: Option<Described>,
+        asked: &[Arc<str>],
+        ticket: u64,
+    ) -> bool {
+        let newer = self.tables.get(&oid).filter(|table| table.ticket > ticket);
+        let described = match newer {
+            Some(table) => {
+                let (table, roles) = (Arc::clone(&table.table), table.roles.clone());
+                Some(Described { table, roles })
+            }
+            None => found,
+        };
+        let ticket = newer.map_or(ticket, |table| table.ticket);
+        if newer_lacks_role(&self.roles(oid, relation.map(|relation| &**relation)), asked) {
+            return false;
+        }
+        self.installed += 1;
+        let names = self.names(oid, relation.map(|relation| &**relation));
+        let before = self.tables.remove(&oid);
+        let relation =
+            relation.cloned().or_else(|| before.as_ref().and_then(|table| table.relation.clone()));
+        for group in self.groups.iter_mut() {
+            group.places.retain(|(place, _, _)| *place != oid);
+        }
+        let uses = names.map(|(schema, table)| self.groups.covering(&schema, &table));
+        let uses = uses.unwrap_or_default();
+        let (Some(described), false) = (described, uses.is_empty()) else {
+            if let Some(relation) = &relation {
+                self.ignore(relation);
+            }
+            return true;
+        };
+        let mut table = TableState::new(described, relation, ticket);
+        for used in uses {
+            attach(&mut self.groups, oid, &mut table, used);
+        }
+        if let Some(before) = &before {
+            tell_silenced(&self.groups, before, &table);
+        }
+        self.tables.insert(oid, table);
+        true
+    }
+
+    /// Enters a subscriber. `Err` when something changed since its lookups:
+    /// the oids to look up again first, if any.
+    pub(super) fn enter(&mut self, entry: Entry<'_>) -> Result<(u32, u64), Vec<u32>> {
+        if entry.moment != self.moment() {
+            return Err(Vec::new());
+        }
+        let changed = |described: &&&Described| {
+            let table = self.tables.get(&described.table.oid);
+            table.is_some_and(|known| known.table != described.table)
+        };
+        let changed: Vec<u32> =
+            entry.tables.iter().filter(changed).map(|described| described.table.oid).collect();
+        if !changed.is_empty() {
+            return Err(changed);
+        }
+        self.ignored.clear();
+        let rules = entry.rules;
+        let (at, new) = self.groups.obtain(&entry.key, || rules);
+        for described in entry.tables {
+            let oid = described.table.oid;
+            let table = self.tables.entry(oid).or_insert_with(|| {
+                // Ticket zero: any lookup that a row starts is newer.
+                TableState::new(described.clone(), None, 0)
+            });
+            for (role, view) in &described.roles {
+                table.roles.entry(Arc::clone(role)).or_insert_with(|| Arc::clone(view));
+            }
+        }
+        if new {
+            self.attach_group(at);
+        }
+        self.members += 1;
+        let id = self.members;
+        if let Some(group) = self.groups.group_mut(at) {
+            group.members.push(Member { id, ..entry.member });
+        }
+        Ok((at, id))
+    }
+
+    fn attach_group(&mut self, at: u32) {
+        let Some(group) = self.groups.group(at) else { return };
+        let bindings = Arc::clone(&group.key.bindings);
+        for (oid, table) in &mut self.tables {
+            for (binding, item) in (0..).zip(bindings.iter()) {
+                let (schema, name) = (&table.table.schema, &table.table.name);
+                if item.schema.covers(schema) && item.table.covers(name) {
+                    attach(&mut self.groups, *oid, table, Use { group: at, binding });
+                }
+            }
+        }
+    }
+
+    /// Takes a subscriber out, and its group's rules if it was the last.
+    pub(super) fn leave(&mut self, group: u32, member: u64) {
+        let Some(group) = self.groups.leave(group, member) else { return };
+        for (oid, at, used) in group.places {
+            let Some(table) = self.tables.get_mut(&oid) else { continue };
+            table.detach(at, used);
+            if table.index.is_empty() {
+                self.tables.remove(&oid);
+            }
+        }
+    }
+
+    /// Sends a row to its readers. The table must be ready.
+    pub(super) fn deliver(
+        &mut self,
+        change: &Change,
+        commit: Lsn,
+        committed_at: i64,
+        max_record_bytes: usize,
+    ) {
+        let Some(image) = Image::of(change) else { return };
+        let Some(table) = self.tables.get(&change.relation.oid) else { return };
+        let mut readers = std::mem::take(&mut self.readers);
+        table.readers(&image, &mut readers);
+        // Rendered when first needed: the shape, then its change object.
+        let mut rendered = Vec::new();
+        for run in readers
+            .chunk_by(|(one, shape), (other, same)| (one.group, shape) == (other.group, same))
+        {
+            let Some((Use { group, .. }, at)) = run.first() else { continue };
+            let (Some(group), Some(shape)) = (self.groups.group(*group), table.shape(*at)) else {
+                continue;
+            };
+            if !group.members.iter().any(|member| member.from <= commit) {
+                continue;
+            }
+            let known = rendered.iter().find(|(known, _)| known == at);
+            let data = match known {
+                Some((_, data)) => bytes::Bytes::clone(data),
+                None => {
+                    let data = table.render(&image, shape, committed_at, max_record_bytes);
+                    rendered.push((*at, data.clone()));
+                    data
+                }
+            };
+            let bindings = &group.key.bindings;
+            let ids = run.iter().filter_map(|(used, _)| bindings.get(used.binding as usize));
+            let frame = payload::frame(&group.key, image.event, ids.map(|item| item.id), &data);
+            group.push(&frame, commit);
+        }
+        self.readers = readers;
+    }
+
+    /// A stream starts. Positions of another history do not compare with
+    /// those subscribers began at. True if the history is another.
+    pub(super) fn start(&mut self, epoch: Epoch) -> bool {
+        let another = self.epoch.replace(epoch).is_some_and(|before| before != epoch);
+        if another {
+            for group in self.groups.iter_mut() {
+                group.members.iter_mut().for_each(|member| member.from = Lsn(0));
+            }
+        }
+        another
+    }
+
+    /// Sends a system error to every subscriber.
+    pub(super) fn tell_all(&mut self, message: &str) {
+        for group in self.groups.iter_mut() {
+            group.push(&payload::system(&group.key, message), Lsn(u64::MAX));
+        }
+    }
+}
+
+fn newer_lacks_role(wanted: &[Arc<str>], asked: &[Arc<str>]) -> bool {
+    wanted.iter().any(|role| !asked.contains(role))
+}
+
+fn attach(groups: &mut Groups, oid: u32, table: &mut TableState, used: Use) {
+    let Some(group) = groups.group_mut(used.group) else { return };
+    let Some((rule, casts)) = group.rules.get(used.binding as usize).cloned() else { return };
+    let at = table.attach(used, &rule, &casts);
+    group.places.push((oid, at, used));
+}
+
+/// Tells groups whose rules gave rows before and give none now.
+fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
+    let silenced = now.index.all().filter(|matcher| {
+        let was = before.index.find(&matcher.rule).and_then(|at| before.index.at(at));
+        now.is_silent(matcher) && was.is_some_and(|was| !before.is_silent(was))
+    });
+    let mut told = HashSet::new();
+    for used in silenced.flat_map(|matcher| &matcher.uses) {
+        if told.insert(used.group)
+            && let Some(group) = groups.group(used.group)
+        {
+            let (schema, table) = (&now.table.schema, &now.table.name);
+            let message = format!(
+                "Changes of {schema}.{table} are no longer delivered: its columns, privileges or row security changed. Please subscribe again"
+            );
+            group.push(&payload::system(&group.key, &message), Lsn(u64::MAX));
+        }
+    }
+}

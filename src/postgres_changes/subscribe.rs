@@ -1,0 +1,287 @@
+//! From a channel's bindings to an entry in the pipeline.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    catalog::{Casts, Catalog, CatalogError, Described, Scope},
+    condition, inspect,
+    members::{GroupKey, Member},
+    pipeline::{Pipeline, Shared},
+    rule::{Problem, Rule},
+    state::{Entry, Moment},
+    subscription::Binding,
+};
+use crate::{
+    hub::outbox::Outbox, postgres::pool::Pool, protocol::Vsn, replication::position::Lsn,
+    topic::Topic,
+};
+
+/// How long a description serves further joins. Rows never rely on it.
+const DESCRIPTION_LIFE: Duration = Duration::from_secs(1);
+
+/// Descriptions kept for joins.
+const MAX_DESCRIPTIONS: usize = 1024;
+
+/// Tables that change while somebody subscribes to them: tries before giving up.
+const MAX_TRIES: u32 = 8;
+
+/// Settings of the pipeline.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The publication whose tables can be subscribed to.
+    pub publication: Arc<str>,
+    /// Rows with more bytes lose their larger values (error 413).
+    pub max_record_bytes: usize,
+}
+
+/// The door for sessions. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct PostgresChanges {
+    shared: Arc<Shared>,
+    descriptions: Arc<Mutex<Descriptions>>,
+}
+
+type Descriptions = HashMap<(Scope, Arc<str>), (Instant, Moment, Arc<[Described]>)>;
+
+/// What a channel asks for.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// The channel.
+    pub topic: Topic,
+    /// How its socket speaks.
+    pub vsn: Vsn,
+    /// Joined without `config`: changes come under their own event names.
+    pub legacy: bool,
+    /// At least one binding, in the client's order.
+    pub bindings: Arc<[Binding]>,
+    /// The token's role.
+    pub role: Arc<str>,
+    /// The token's claims as JSON, as `request.jwt.claims` will have them.
+    pub claims: Arc<str>,
+    /// Where frames go.
+    pub outbox: Arc<Outbox>,
+}
+
+/// Why there is no subscription.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SubscribeError {
+    /// What the client is told, word for word.
+    pub message: String,
+    /// Trying again later may help.
+    pub retry: bool,
+}
+
+/// A live subscription; dropping it ends it.
+pub struct Registration {
+    shared: Arc<Shared>,
+    group: u32,
+    member: u64,
+}
+
+impl PostgresChanges {
+    /// A pipeline that asks `pool` about tables and roles.
+    pub fn new(config: Config, pool: Pool) -> Self {
+        let catalog = Catalog::new(pool, config.publication);
+        let shared = Arc::new(Shared::new(catalog, config.max_record_bytes));
+        Self { shared, descriptions: Arc::default() }
+    }
+
+    /// The sink for the stream.
+    pub fn pipeline(&self) -> Pipeline {
+        Pipeline(Arc::clone(&self.shared))
+    }
+
+    /// Subscribes a channel. When this returns `Ok`, everything that commits
+    /// from now on and that its bindings match will reach the outbox. Waits
+    /// while the stream is down, as long as the caller cares to. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`]; one bad binding fails all.
+    pub async fn subscribe(&self, request: Subscribe) -> Result<Registration, SubscribeError> {
+        for attempt in 0..MAX_TRIES {
+            self.shared.until_live().await;
+            let moment = self.shared.lock().moment();
+            let prepared = match self.prepare(&request, moment, attempt > 0).await {
+                // What was remembered may be out of date: look again before refusing.
+                Err(error) if attempt == 0 && !error.retry => continue,
+                prepared => prepared?,
+            };
+            let from = self.shared.catalog.position().await.map_err(|error| unavailable(&error))?;
+            let changed = match self.enter(&request, &prepared, from, moment) {
+                Ok(registration) => return Ok(registration),
+                Err(changed) => changed,
+            };
+            for oid in changed {
+                let relation = self.shared.lock().relation(oid);
+                self.shared.refresh(oid, relation.as_ref()).await;
+            }
+        }
+        let message = "Unable to subscribe to changes: the tables keep changing".to_owned();
+        Err(SubscribeError { message, retry: true })
+    }
+
+    fn enter(
+        &self,
+        request: &Subscribe,
+        prepared: &[Prepared],
+        from: Lsn,
+        moment: Moment,
+    ) -> Result<Registration, Vec<u32>> {
+        let key = GroupKey {
+            topic: request.topic.clone(),
+            vsn: request.vsn,
+            legacy: request.legacy,
+            role: Arc::clone(&request.role),
+            bindings: Arc::clone(&request.bindings),
+        };
+        let rules = prepared.iter().map(|p| (Arc::clone(&p.rule), Arc::clone(&p.casts))).collect();
+        let tables = prepared.iter().flat_map(|prepared| prepared.tables.iter()).collect();
+        let (outbox, claims) = (Arc::clone(&request.outbox), Arc::clone(&request.claims));
+        let member = Member { id: 0, from, outbox, claims };
+        let entry = Entry { key, rules, tables, member, moment };
+        let (group, member) = self.shared.lock().enter(entry)?;
+        Ok(Registration { shared: Arc::clone(&self.shared), group, member })
+    }
+
+    /// Everything about a request that PostgreSQL must be asked for.
+    async fn prepare(
+        &self,
+        request: &Subscribe,
+        moment: Moment,
+        fresh: bool,
+    ) -> Result<Vec<Prepared>, SubscribeError> {
+        let mut prepared = Vec::with_capacity(request.bindings.len());
+        for binding in &*request.bindings {
+            let tables = self.describe(binding, &request.role, moment, fresh).await?;
+            prepared.push(prepare(&self.shared.catalog, binding, &request.role, tables).await?);
+        }
+        Ok(prepared)
+    }
+
+    async fn describe(
+        &self,
+        binding: &Binding,
+        role: &Arc<str>,
+        moment: Moment,
+        fresh: bool,
+    ) -> Result<Arc<[Described]>, SubscribeError> {
+        let name = |name: Option<&str>| name.map(Arc::from);
+        let (schema, table) = (name(binding.schema.exact()), name(binding.table.exact()));
+        let key = (Scope::Names { schema, table }, Arc::clone(role));
+        let started = Instant::now();
+        if !fresh
+            && let Some((at, seen, tables)) = self.descriptions().get(&key)
+            && *seen == moment
+            && started - *at < DESCRIPTION_LIFE
+        {
+            return Ok(Arc::clone(tables));
+        }
+        let tables = self.shared.catalog.tables(key.0.clone(), Arc::clone(role)).await;
+        let tables = tables.map_err(|error| unavailable(&error))?;
+        let mut descriptions = self.descriptions();
+        if descriptions.len() >= MAX_DESCRIPTIONS {
+            descriptions.clear();
+        }
+        descriptions.insert(key, (started, moment, Arc::clone(&tables)));
+        Ok(tables)
+    }
+
+    fn descriptions(&self) -> std::sync::MutexGuard<'_, Descriptions> {
+        self.descriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Prepared {
+    rule: Arc<Rule>,
+    casts: Arc<Casts>,
+    tables: Arc<[Described]>,
+}
+
+async fn prepare(
+    catalog: &Catalog,
+    binding: &Binding,
+    role: &Arc<str>,
+    tables: Arc<[Described]>,
+) -> Result<Prepared, SubscribeError> {
+    if tables.is_empty() {
+        return Err(refused(format!(
+            "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given connect parameters: {}",
+            inspect::binding(binding)
+        )));
+    }
+    let raise = |problem: Problem| {
+        refused(format!(
+            "Unable to subscribe to changes with given parameters. An exception happened so please check your connect parameters: {}. Exception: ERROR {} ({}) {}",
+            inspect::binding(binding),
+            problem.sqlstate,
+            condition::name(&problem.sqlstate),
+            problem.message
+        ))
+    };
+    let fail = |error: CatalogError| match error {
+        CatalogError::Refused { code, message } => raise(Problem::new(code, message)),
+        error @ CatalogError::Unavailable(_) => unavailable(&error),
+    };
+    let unknown_role = || raise(Problem::new("42704", format!("role \"{role}\" does not exist")));
+    let rule = Rule::new(binding, Arc::clone(role));
+    let mut values = Vec::new();
+    for described in &*tables {
+        let view = described.roles.get(role).ok_or_else(unknown_role)?;
+        values.extend(rule.casts(&described.table, view).map_err(raise)?);
+    }
+    values.sort_unstable();
+    values.dedup();
+    let casts = catalog.cast(values).await.map_err(fail)?;
+    for (op, pattern) in rule.regexes() {
+        if let Err(CatalogError::Refused { message, .. }) = catalog.check_regex(pattern).await {
+            let message = format!("invalid regular expression for {op} filter: {message}");
+            return Err(raise(Problem::new("P0001", message)));
+        }
+    }
+    for described in &*tables {
+        let view = described.roles.get(role).ok_or_else(unknown_role)?;
+        rule.fit(&described.table, view, &casts).map_err(raise)?;
+    }
+    let hidden = |described: &Described| {
+        let exempt = described.roles.get(role).is_some_and(|view| view.exempt);
+        described.table.row_security && !exempt
+    };
+    if tables.iter().all(hidden) {
+        return Err(refused(format!(
+            "Unable to subscribe to changes with given parameters. Row level security is enabled on the table and this version of the server does not deliver changes of such tables to the role {role} yet: {}",
+            inspect::binding(binding)
+        )));
+    }
+    Ok(Prepared { rule: Arc::new(rule), casts: Arc::new(casts), tables })
+}
+
+fn refused(message: String) -> SubscribeError {
+    SubscribeError { message, retry: false }
+}
+
+fn unavailable(error: &CatalogError) -> SubscribeError {
+    tracing::warn!(%error, "cannot prepare a subscription");
+    let message = "Unable to subscribe to changes: the database cannot be asked at the moment";
+    SubscribeError { message: message.to_owned(), retry: true }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.shared.lock().leave(self.group, self.member);
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("group", &self.group).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! A subscribed table: its description, its rules, and how each role sees it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    catalog::{Casts, Described, RoleView, Table},
+    filter::compare::Kind,
+    image::Image,
+    index::{Index, Matcher},
+    members::Use,
+    payload,
+    rule::Rule,
+    shape::{Shape, Verdict},
+};
+use crate::replication::relation::Relation;
+
+/// What is known of a subscribed table.
+#[derive(Debug)]
+pub(super) struct TableState {
+    pub(super) table: Arc<Table>,
+    pub(super) roles: HashMap<Arc<str>, Arc<RoleView>>,
+    /// The stream's description that this was looked up for; none until a row came.
+    pub(super) relation: Option<Arc<Relation>>,
+    /// When the lookup started, as a serial number.
+    pub(super) ticket: u64,
+    /// The table's columns in the stream's tuples.
+    layout: Vec<Option<usize>>,
+    shapes: Vec<Shape>,
+    pub(super) index: Index,
+}
+
+/// A row's readers: bindings, each with the number of the shape it sees.
+pub(super) type Readers = Vec<(Use, usize)>;
+
+impl TableState {
+    pub(super) fn new(described: Described, relation: Option<Arc<Relation>>, ticket: u64) -> Self {
+        let Described { table, roles } = described;
+        let layout = layout(&table, relation.as_deref());
+        let (shapes, index) = (Vec::new(), Index::default());
+        Self { table, roles, relation, ticket, layout, shapes, index }
+    }
+
+    /// True if rows of this description may be judged by what is known.
+    pub(super) fn knows(&self, relation: &Relation) -> bool {
+        self.relation.as_ref().is_some_and(|known| known.version == relation.version)
+    }
+
+    /// Puts a binding's rule in place and answers where. A rule that does not
+    /// fit the table stays for its errors and never matches.
+    pub(super) fn attach(&mut self, used: Use, rule: &Arc<Rule>, casts: &Casts) -> usize {
+        let at = self.index.find(rule).unwrap_or_else(|| {
+            let view = self.roles.get(&rule.role);
+            let fitted = view.and_then(|view| rule.fit(&self.table, view, casts).ok());
+            let shape = self.shape_of(rule);
+            if let Some(shape) = self.shapes.get_mut(shape) {
+                shape.rules += 1;
+            }
+            let kind = |column: usize| {
+                self.table.columns.get(column).map_or(Kind::Opaque, |column| column.filter.kind)
+            };
+            self.index.insert(Arc::clone(rule), shape, fitted, kind)
+        });
+        self.index.add_use(at, used);
+        at
+    }
+
+    /// Takes a binding away from where [`TableState::attach`] put it.
+    pub(super) fn detach(&mut self, at: usize, used: Use) {
+        let unused = self.index.remove_use(at, used);
+        if let Some(shape) = unused.and_then(|shape| self.shapes.get_mut(shape)) {
+            shape.rules = shape.rules.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn shape(&self, at: usize) -> Option<&Shape> {
+        self.shapes.get(at)
+    }
+
+    /// True if readers of this rule are to hear that they get nothing.
+    pub(super) fn is_silent(&self, matcher: &Matcher) -> bool {
+        matcher.is_broken()
+            || self.shape(matcher.shape).is_some_and(|shape| shape.verdict == Verdict::Hide)
+    }
+
+    /// Who gets this row, in order of group and shape.
+    pub(super) fn readers(&self, image: &Image<'_>, into: &mut Readers) {
+        into.clear();
+        let shape = |matcher: &Matcher| self.shapes.get(matcher.shape);
+        let cell = |column: usize| match self.layout.get(column) {
+            Some(Some(at)) => image.current(*at),
+            _ => crate::replication::change::Value::Unchanged,
+        };
+        self.index.matches(image.event, cell, |matcher| {
+            let shown = shape(matcher).is_some_and(|shape| {
+                shape.verdict != Verdict::Hide && shape.error(image.event).is_none()
+            });
+            if shown {
+                into.extend(matcher.uses.iter().map(|used| (*used, matcher.shape)));
+            }
+        });
+        // An error goes to all readers of the role, whatever their filters.
+        if self.shapes.iter().any(|shape| shape.error(image.event).is_some()) {
+            let failing = self.index.all().filter(|matcher| {
+                matcher.wants(image.event)
+                    && shape(matcher).is_some_and(|shape| shape.error(image.event).is_some())
+            });
+            for matcher in failing {
+                into.extend(matcher.uses.iter().map(|used| (*used, matcher.shape)));
+            }
+        }
+        into.sort_unstable_by_key(|(used, shape)| (used.group, *shape, used.binding));
+    }
+
+    /// The change object as a shape shows it.
+    pub(super) fn render(
+        &self,
+        image: &Image<'_>,
+        shape: &Shape,
+        committed_at: i64,
+        max_record_bytes: usize,
+    ) -> Bytes {
+        match shape.error(image.event) {
+            Some(text) => payload::failure(image, text),
+            None => payload::change(image, &self.table, shape, committed_at, max_record_bytes),
+        }
+    }
+
+    fn shape_of(&mut self, rule: &Rule) -> usize {
+        let same = |shape: &Shape| shape.role == rule.role && shape.select == rule.select;
+        if let Some(at) = self.shapes.iter().position(same) {
+            return at;
+        }
+        let view = self.roles.get(&rule.role).map(|view| &**view);
+        let (role, select) = (Arc::clone(&rule.role), rule.select.clone());
+        let shape = Shape::new(&self.table, &self.layout, role, view, select);
+        if let Some(at) = self.shapes.iter().position(|shape| shape.rules == 0) {
+            if let Some(slot) = self.shapes.get_mut(at) {
+                *slot = shape;
+            }
+            return at;
+        }
+        self.shapes.push(shape);
+        self.shapes.len() - 1
+    }
+}
+
+/// Matches columns by name and type: a column that was changed since has no
+/// place, so it is neither shown nor filtered by.
+fn layout(table: &Table, relation: Option<&Relation>) -> Vec<Option<usize>> {
+    let Some(relation) = relation else { return Vec::new() };
+    let place = |name: &str, type_oid: u32| {
+        let mut columns = relation.columns.iter();
+        columns.position(|column| *column.name == *name && column.type_oid == type_oid)
+    };
+    table.columns.iter().map(|column| place(&column.name, column.type_oid)).collect()
+}
