@@ -1,14 +1,28 @@
 //! Entry points for the fuzzers: every parser of bytes that come from outside.
 //!
-//! Each takes any bytes and must return. What it returns is nobody's business
-//! here; where a value can be checked against itself, it is.
+//! Each takes any bytes and must return. Where an output has a promise of its
+//! own, such as to be JSON, the promise is checked.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
     auth::jwt::Keys,
-    postgres::pgoutput,
+    postgres::{
+        pgoutput,
+        value::{Field, TypeShape, write_json},
+    },
+    postgres_changes::{
+        Binding,
+        filter::{
+            compare::Kind,
+            compile::{ColumnType, check, compile, hash_key},
+            parse,
+        },
+    },
     protocol::{self, Received, Vsn, join::Join},
+    replication::change::Value,
 };
 
 /// A text frame of version 1, and the join in it.
@@ -30,8 +44,12 @@ fn frame(vsn: Vsn, received: &Received) {
     if let Ok(message) = protocol::decode(vsn, received)
         && let protocol::message::Payload::Json(payload) = &message.payload
     {
-        let _ = Join::parse(payload);
         let _ = protocol::size::exceeds(payload, 64);
+        if let Ok(join) = Join::parse(payload) {
+            for item in &join.changes {
+                let _ = Binding::parse(item.get());
+            }
+        }
     }
 }
 
@@ -54,4 +72,57 @@ pub fn jwt(data: &[u8]) {
     let token = String::from_utf8_lossy(data);
     let _ = keys.verify(&token, 0);
     let _ = keys.verify_operator(&token, 0);
+}
+
+/// A filter, compiled for columns of several types and tried on its own text.
+pub fn filter(data: &[u8]) {
+    let Ok(filters) = parse::parse(&String::from_utf8_lossy(data)) else { return };
+    for filter in &filters {
+        // bool, int8, text, uuid, numeric, timestamptz, float8, date, bytea.
+        for oid in [16, 20, 25, 2950, 1700, 1184, 701, 1082, 17] {
+            let column = ColumnType {
+                kind: Kind::of_builtin(oid, true),
+                title: Arc::from("a type"),
+                cast: Arc::from("a type"),
+                is_bytea: oid == 17,
+                is_domain: false,
+            };
+            let Ok(values) = check(filter, &column) else { continue };
+            let canonical: Vec<Arc<str>> = values.iter().map(|value| Arc::from(&**value)).collect();
+            let _ = hash_key(filter, &column, &canonical);
+            let Ok(predicate) = compile(filter, &column, &canonical) else { continue };
+            predicate.holds(Value::Null);
+            predicate.holds(Value::Unchanged);
+            predicate.holds(Value::Text(data));
+            predicate.holds(Value::Text(filter.value.as_bytes()));
+        }
+    }
+}
+
+/// A value as PostgreSQL prints it; the first byte chooses its type. Whatever
+/// the text, what comes out must be JSON.
+pub fn value_text(data: &[u8]) {
+    let Some((choice, text)) = data.split_first() else { return };
+    let array = |element, delimiter| TypeShape::Array { element: Arc::new(element), delimiter };
+    let field = |name: &str, shape| Field { name: Arc::from(name), shape };
+    let shapes = [
+        TypeShape::Bool,
+        TypeShape::Number,
+        TypeShape::Json,
+        TypeShape::Bytea,
+        TypeShape::Timestamp,
+        TypeShape::TimestampTz,
+        TypeShape::Text,
+        array(TypeShape::Number, b','),
+        array(array(TypeShape::Text, b','), b';'),
+        TypeShape::Composite(Arc::from([
+            field("a", TypeShape::Number),
+            field("b", array(TypeShape::Json, b',')),
+        ])),
+    ];
+    let Some(shape) = shapes.get(usize::from(*choice) % shapes.len()) else { return };
+    let mut out = Vec::new();
+    write_json(shape, text, &mut out);
+    let json = serde_json::from_slice::<serde::de::IgnoredAny>(&out);
+    assert!(json.is_ok(), "not JSON: {}", String::from_utf8_lossy(&out));
 }

@@ -6,11 +6,13 @@ use rowcast::fuzzing;
 
 /// Every target, by the name of its file and of its corpus.
 const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("filter", fuzzing::filter),
     ("jwt", fuzzing::jwt),
     ("pgoutput_message", fuzzing::pgoutput_message),
     ("v1_text", fuzzing::v1_text),
     ("v2_binary", fuzzing::v2_binary),
     ("v2_text", fuzzing::v2_text),
+    ("value_text", fuzzing::value_text),
     ("wire_frame", fuzzing::wire_frame),
 ];
 
