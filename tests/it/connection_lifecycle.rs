@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::{Message as Frame, http::StatusCode};
 
 use crate::support::{
     client::Client,
+    eventually,
     server::World,
     tokens::{expiring, signed_with, token},
 };
@@ -65,7 +66,7 @@ async fn frames_that_make_no_sense_are_dropped_and_the_socket_lives() {
         for text in ["", "{", "[]", "{}", "null", "[1,2,3]", r#"["1","1","realtime:a"]"#] {
             client.send(Frame::text(text)).await;
         }
-        for bytes in [vec![], vec![9], vec![3, 255, 255, 255, 255, 255, 1], vec![0; 40]] {
+        for bytes in [vec![], vec![9], vec![3, 255, 255, 255, 255, 255, 1], vec![0, 9]] {
             client.send(Frame::binary(bytes)).await;
         }
         assert!(client.settled().await.is_empty(), "{:?}", client.backlog);
@@ -112,10 +113,8 @@ async fn limits_refuse_what_is_too_much() {
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     // Whoever leaves makes room.
     drop(client);
-    crate::support::eventually("a free place", async || {
-        Client::try_connect(&world.server, &query).await.ok()
-    })
-    .await;
+    eventually("a free place", async || Client::try_connect(&world.server, &query).await.ok())
+        .await;
 }
 
 #[tokio::test]
@@ -139,4 +138,17 @@ async fn a_stopping_server_closes_its_sockets_and_ends_well() {
     assert_eq!(client.closed().await, Some(1012));
     let status = world.server.wait_exit().await;
     assert_eq!(status.code(), Some(0), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_leave_of_an_older_join_is_ignored() {
+    let world = World::start("").await;
+    let mut client = world.client().await;
+    client.join(ROOM, json!({})).await;
+    client.join(ROOM, json!({ "broadcast": { "ack": true } })).await;
+    let stale = json!(["1", "99", ROOM, "phx_leave", {}]).to_string();
+    client.send(Frame::text(stale)).await;
+    let reply = client.ask(ROOM, "broadcast", json!({ "event": "e", "payload": {} })).await;
+    assert!(reply.is_ok(), "still there: {reply:?}");
+    assert!(client.backlog.iter().all(|message| message.reference != "99"));
 }

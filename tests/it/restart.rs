@@ -44,9 +44,8 @@ async fn a_database_killed_under_writes_loses_nothing_and_closes_no_socket() {
         // Writes until the database is killed under it; what failed may have committed or not.
         let killed = AtomicBool::new(false);
         let writer = async {
-            let sql = session::connect(&config, &session::SessionConfig::new("writer"))
-                .await
-                .unwrap();
+            let sql =
+                session::connect(&config, &session::SessionConfig::new("writer")).await.unwrap();
             loop {
                 let id = next.fetch_add(1, Ordering::Relaxed);
                 if sql.batch_execute(&format!("insert into t values ({id})")).await.is_err() {

@@ -103,11 +103,12 @@ fn files_stay_short_or_say_why_not() {
 #[test]
 fn test_files_start_with_a_doc_too() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let faults: Vec<String> = rust_files(&["it", "bench", "fuzz/fuzz_targets"].map(|dir| tests.join(dir)))
-        .into_iter()
-        .filter(|file| !fs::read_to_string(file).unwrap().starts_with("//! "))
-        .map(|file| file.display().to_string())
-        .collect();
+    let faults: Vec<String> =
+        rust_files(&["it", "bench", "fuzz/fuzz_targets"].map(|dir| tests.join(dir)))
+            .into_iter()
+            .filter(|file| !fs::read_to_string(file).unwrap().starts_with("//! "))
+            .map(|file| file.display().to_string())
+            .collect();
     assert!(faults.is_empty(), "no module doc:\n{}\n", faults.join("\n"));
 }
 

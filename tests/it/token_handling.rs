@@ -31,7 +31,8 @@ async fn a_join_with_a_bad_token_is_refused_with_its_reason() {
         ),
     ];
     for (bad, reason) in cases {
-        let reply = client.ask(ROOM, "phx_join", json!({ "config": {}, "access_token": bad })).await;
+        let reply =
+            client.ask(ROOM, "phx_join", json!({ "config": {}, "access_token": bad })).await;
         assert_eq!(reply.reason(), reason);
     }
     let bad = expiring("anon", -60);

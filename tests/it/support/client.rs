@@ -1,6 +1,9 @@
 //! A client that speaks real frames of either version.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rowcast::protocol::Vsn;
@@ -21,6 +24,8 @@ pub struct Client {
     socket: WebSocketStream<TcpStream>,
     vsn: Vsn,
     last_ref: u32,
+    /// The reference of the last join of each topic.
+    join_refs: HashMap<String, Value>,
     pub backlog: VecDeque<Message>,
 }
 
@@ -61,7 +66,13 @@ impl Client {
         };
         let query = format!("apikey={key}&vsn={version}");
         match Self::try_connect(server, &query).await {
-            Ok(socket) => Self { socket, vsn, last_ref: 0, backlog: VecDeque::new() },
+            Ok(socket) => Self {
+                socket,
+                vsn,
+                last_ref: 0,
+                join_refs: HashMap::new(),
+                backlog: VecDeque::new(),
+            },
             Err(refusal) => panic!("no upgrade: {refusal:?}"),
         }
     }
@@ -92,10 +103,10 @@ impl Client {
     pub async fn push(&mut self, topic: &str, event: &str, payload: Value) -> Value {
         self.last_ref += 1;
         let reference = json!(self.last_ref.to_string());
-        let join_ref = match event {
-            "phx_join" => reference.clone(),
-            _ => Value::Null,
-        };
+        if event == "phx_join" {
+            self.join_refs.insert(topic.to_owned(), reference.clone());
+        }
+        let join_ref = self.join_refs.get(topic).cloned().unwrap_or_default();
         let frame = match self.vsn {
             Vsn::V1 => {
                 json!({ "topic": topic, "event": event, "payload": payload, "ref": reference,
