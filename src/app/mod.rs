@@ -10,6 +10,7 @@ use self::database::DatabaseError;
 pub use self::database::reason;
 use crate::{
     auth::jwt::Keys,
+    authorization::{self, Authorizer},
     broadcast::Broadcasts,
     config::{self, Settings},
     http::{
@@ -79,7 +80,9 @@ pub async fn serve(
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant));
     let hub = Arc::new(Hub::new());
-    let changes = changes(&settings);
+    let pool = pool(&settings);
+    let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
+    let changes = changes(&settings, pool);
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
@@ -89,6 +92,7 @@ pub async fn serve(
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
         drain: drain.clone(),
+        authorizer,
         changes,
         hub,
         tenant,
@@ -96,6 +100,8 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
+        // Only a server started for development has keys to give away.
+        inspector: Arc::default(),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
@@ -117,13 +123,16 @@ pub async fn serve(
     Ok(())
 }
 
-fn changes(settings: &Settings) -> PostgresChanges {
-    let pool = Pool::new(PoolConfig {
+fn pool(settings: &Settings) -> Pool {
+    Pool::new(PoolConfig {
         connect: settings.database.connect.clone(),
         size: settings.database.pool_size,
         wait: settings.database.pool_wait,
         session: SessionConfig::new("rowcast"),
-    });
+    })
+}
+
+fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
     let config = postgres_changes::Config {
         publication: settings.replication.publication.as_str().into(),
         max_record_bytes: settings.replication.max_record_bytes,

@@ -47,7 +47,14 @@ impl From<ConfigError> for Failure {
 
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
-        Self::plain(error.to_string())
+        match error {
+            MigrateError::Denied { user, message, remedy } => Self::new(
+                format!("The user {user} lacks a privilege: {message}."),
+                format!("as a superuser run {remedy}"),
+            ),
+            MigrateError::Locked => Self::new(error.to_string(), "try again when it has finished."),
+            MigrateError::TooOld(_) | MigrateError::Failed { .. } => Self::plain(error.to_string()),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         overrides.flag("ROWCAST_CREATE_ROLES", &true);
     }
     let resolved = Resolved::read(&Env, &overrides)?;
-    let create_roles = resolved.value("ROWCAST_CREATE_ROLES") == Some("true");
+    let create_roles = resolved.flag("ROWCAST_CREATE_ROLES")?;
     let mut client = connect(&resolved.database()?).await?;
     let report = migrations::run(&mut client, &Options { create_roles }).await?;
     screen::line(describe(&report));

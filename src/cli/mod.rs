@@ -18,6 +18,7 @@ mod migrate;
 mod screen;
 mod serve;
 mod signals;
+mod sql;
 mod token;
 
 pub use self::failure::Failure;
@@ -53,6 +54,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Make a key for a client
     Token(token::Args),
+    /// Run SQL in the database of rowcast dev, for want of psql
+    Sql(sql::Args),
     /// Look at the settings
     Config(config::Args),
 }
@@ -63,7 +66,7 @@ pub fn main() -> ExitCode {
     let command = Cli::command()
         .mut_subcommand("serve", |serve| serve.after_long_help(help))
         .mut_subcommand("dev", |dev| {
-            dev.after_long_help("The variables of rowcast serve --help apply as well.")
+            dev.after_help("The variables of rowcast serve --help apply as well.")
         });
     let parsed = command.try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
     let command = match parsed {
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Config(args) => config::run(&args),
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Migrate(args) => block_on(migrate::run(args)),
+        Command::Sql(args) => block_on(sql::run(args)),
         Command::Dev(args) => block_on(dev::run(args)),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every setting is one entry of [`vars::KNOBS`]; the help text, the checks,
 //! `rowcast config check` and `docs/operations.md` all come from that table.
-//! Only [`env`] reads the environment. Components never see this module: they
+//! Only [`mod@env`] reads the environment. Components never see this module: they
 //! own plain configuration structs which the composition root fills from
 //! [`Settings`].
 
@@ -10,6 +10,7 @@ mod database;
 pub mod env;
 mod error;
 pub mod knob;
+mod load;
 mod parse;
 mod resolve;
 mod secret;
@@ -19,7 +20,6 @@ pub mod vars;
 
 pub use self::{
     error::ConfigError,
-    parse::parse_bool,
     resolve::{InForce, Origin, Overrides, Resolved},
     secret::Secret,
     settings::{

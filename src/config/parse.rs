@@ -37,7 +37,7 @@ fn accepts(kind: Kind, text: &str) -> bool {
 }
 
 /// `true`, `1`, `yes`, `on` and their opposites; nothing else.
-pub fn parse_bool(text: &str) -> Option<bool> {
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),
@@ -59,9 +59,12 @@ pub(super) fn nearest(
     name: &str,
     names: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {
+    // The prefix alone must not make two names similar, and it may be too much.
+    let bare = |name: &str| name.trim_start_matches("ROWCAST_").to_owned();
+    let name = bare(name);
     names
-        .map(|known| (distance(name, known), known))
-        .filter(|(far, known)| far * 3 <= known.len())
+        .map(|known| (distance(&name, &bare(known)), known))
+        .filter(|(far, known)| far * 3 <= bare(known).len())
         .min_by_key(|(far, _)| *far)
         .map(|(_, known)| known)
 }
@@ -120,6 +123,14 @@ mod tests {
         assert_eq!(parse_bool("TRUE"), Some(true));
         assert_eq!(parse_bool("off"), Some(false));
         assert_eq!(parse_bool("maybe"), None);
+    }
+
+    #[test]
+    fn the_nearest_name_may_lack_the_prefix() {
+        let nearest = |name| nearest(name, ["PORT", "ROWCAST_BIND"].into_iter());
+        assert_eq!(nearest("ROWCAST_PORT"), Some("PORT"));
+        assert_eq!(nearest("ROWCAST_BND"), Some("ROWCAST_BIND"));
+        assert_eq!(nearest("ROWCAST_XYZ"), None);
     }
 
     #[test]

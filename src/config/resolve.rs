@@ -46,10 +46,18 @@ impl std::fmt::Debug for InForce {
 }
 
 /// Values that do not come from the environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     strong: Vec<(&'static str, String, Origin)>,
     weak: Vec<(&'static str, String)>,
+}
+
+impl std::fmt::Debug for Overrides {
+    /// Names only: some of the values are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let strong = self.strong.iter().map(|(name, ..)| name);
+        f.debug_list().entries(strong.chain(self.weak.iter().map(|(name, _)| name))).finish()
+    }
 }
 
 impl Overrides {

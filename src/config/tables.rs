@@ -13,17 +13,30 @@ use super::{
 pub fn help() -> String {
     let mut text = String::from("Environment variables:\n");
     for_sections(|section, knobs| {
-        let _ = writeln!(text, "\n  {}", section.title());
+        let _ = writeln!(text, "\n{}:", section.title());
         for knob in knobs {
             let default = match knob.default {
                 "" => String::new(),
                 default => format!(" [{default}]"),
             };
-            let _ = writeln!(text, "    {:<40}{}{default}", knob.name, knob.help.replace('`', ""));
+            let _ = write!(text, "  {}{default}", knob.name);
+            let mut column = WIDTH;
+            for word in knob.help.replace('`', "").split(' ') {
+                column += 1 + word.chars().count();
+                if column >= WIDTH {
+                    text.push_str("\n     ");
+                    column = 6 + word.chars().count();
+                }
+                let _ = write!(text, " {word}");
+            }
+            text.push('\n');
         }
     });
     text
 }
+
+/// Fits the narrowest usual terminal, so that nothing is wrapped twice.
+const WIDTH: usize = 78;
 
 /// The settings as Markdown, one table a section; a test compares them with
 /// `docs/operations.md`.

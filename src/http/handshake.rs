@@ -1,14 +1,13 @@
 //! Who may open a WebSocket: the checks before the upgrade, in their order.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::http::{HeaderMap, StatusCode, Uri};
 
 use crate::{
-    auth::Claims,
     error_code::ErrorCode,
     protocol::Vsn,
-    session::{Services, token},
+    session::{Credentials, Services, token},
 };
 
 use super::directory::Directory;
@@ -20,10 +19,8 @@ pub struct Accepted {
     pub services: Arc<Services>,
     /// The serializer.
     pub vsn: Vsn,
-    /// The connection's token.
-    pub token: Arc<str>,
-    /// Its claims.
-    pub claims: Claims,
+    /// Who opens it.
+    pub credentials: Credentials,
 }
 
 /// An upgrade that may not.
@@ -73,7 +70,23 @@ pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Ac
         let (text, code) = ("Too many joins per second", ErrorCode::JoinsRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }
-    Ok(Accepted { services: Arc::clone(services), vsn, token: token.into(), claims })
+    let credentials = Credentials { token: token.into(), claims, headers: extra(headers) };
+    Ok(Accepted { services: Arc::clone(services), vsn, credentials })
+}
+
+/// The `x-*` headers as a JSON object: all that policies see of the upgrade.
+fn extra(headers: &HeaderMap) -> Arc<str> {
+    let mut object = serde_json::Map::new();
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        object.insert(name.as_str().to_owned(), value.into());
+    }
+    if object.is_empty() {
+        // Nearly every socket: share one.
+        static NONE: LazyLock<Arc<str>> = LazyLock::new(|| "{}".into());
+        return Arc::clone(&NONE);
+    }
+    serde_json::Value::Object(object).to_string().into()
 }
 
 fn because(status: StatusCode, text: &'static str, code: ErrorCode) -> Refused {

@@ -130,8 +130,8 @@ async fn serve(
     let early = parts.read_buf.to_vec();
     let stream =
         WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
-    let Accepted { services, vsn, token, claims } = accepted;
-    let socket = Socket::new(services, vsn, token, claims);
+    let Accepted { services, vsn, credentials } = accepted;
+    let socket = Socket::new(services, vsn, credentials);
     Box::pin(socket.run(WebSocket(stream))).await;
 }
 

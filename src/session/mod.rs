@@ -10,6 +10,7 @@ pub mod channel;
 pub mod handlers;
 pub mod join;
 pub mod metrics;
+pub mod permission;
 pub mod refusal;
 pub mod socket;
 #[cfg(test)]
@@ -21,11 +22,14 @@ pub mod writer;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broadcast::Broadcasts, hub::topics::Hub, postgres_changes::PostgresChanges, presence::Tracker,
-    runtime::Drain, tenants::Tenant,
+    authorization::Authorizer, broadcast::Broadcasts, hub::topics::Hub,
+    postgres_changes::PostgresChanges, presence::Tracker, runtime::Drain, tenants::Tenant,
 };
 
-pub use self::{metrics::Metrics, metrics::TenantMetrics, socket::Socket};
+pub use self::{
+    metrics::{Metrics, TenantMetrics},
+    socket::{Credentials, Socket},
+};
 
 /// Everything a socket of one tenant works with.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Services {
     pub broadcasts: Broadcasts,
     /// Who is present.
     pub presence: Arc<Tracker>,
+    /// Asks the policies of private topics.
+    pub authorizer: Authorizer,
     /// Subscriptions to database changes.
     pub changes: PostgresChanges,
     /// Counters.

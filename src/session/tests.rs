@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     auth::jwt::{Keys, sign},
+    authorization::{self, Authorizer},
     broadcast::Broadcasts,
     hub::topics::Hub,
     postgres::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    Config, Metrics, Services, Socket,
+    Config, Credentials, Metrics, Services, Socket,
     transport::{Gone, Incoming, Transport},
 };
 
@@ -102,6 +103,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
     Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
+        authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
@@ -114,6 +116,10 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 /// Database changes of a database that is never asked.
 fn no_changes() -> PostgresChanges {
     let config = postgres_changes::Config { publication: "p".into(), max_record_bytes: 1000 };
+    PostgresChanges::new(config, no_pool())
+}
+
+fn no_pool() -> Pool {
     let connect = ConnectConfig {
         host: "127.0.0.1".to_owned(),
         port: 1,
@@ -125,7 +131,7 @@ fn no_changes() -> PostgresChanges {
     };
     let session = SessionConfig::new("test");
     let wait = Duration::from_secs(1);
-    PostgresChanges::new(config, Pool::new(PoolConfig { connect, size: 1, wait, session }))
+    Pool::new(PoolConfig { connect, size: 1, wait, session })
 }
 
 fn token(seconds: i64) -> String {
@@ -140,7 +146,8 @@ fn connect(services: &Arc<Services>, room: usize) -> Client {
     let (outgoing, from_server) = mpsc::channel(room);
     let token = token(3600);
     let claims = services.tenant.verify(&token).unwrap();
-    let socket = Socket::new(Arc::clone(services), Vsn::V2, token.into(), claims);
+    let credentials = Credentials { token: token.into(), claims, headers: "{}".into() };
+    let socket = Socket::new(Arc::clone(services), Vsn::V2, credentials);
     runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
     Client { to_server, from_server }
 }

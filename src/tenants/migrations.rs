@@ -94,7 +94,7 @@ pub enum MigrateError {
         remedy: String,
     },
     /// Somebody else held a lock for too long.
-    #[error("another session holds a lock on the schema realtime; try again when it has finished")]
+    #[error("another session holds a lock on the schema realtime")]
     Locked,
     /// Any other error of one of the SQL files.
     #[error("{file} failed: {}", reason(.source))]
@@ -247,13 +247,19 @@ async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
                  when to_regnamespace('realtime') is not null \
                       and not has_schema_privilege(to_regnamespace('realtime'), 'usage, create') \
                    then format('GRANT USAGE, CREATE ON SCHEMA realtime TO %I;', current_user) \
-                 else (select format('GRANT %I TO %I;', pg_get_userbyid(relowner), current_user) \
-                       from pg_class where oid = to_regclass('realtime.messages') \
-                       and not pg_has_role(current_user, relowner, 'member')) \
+                 else coalesce( \
+                   (select format('GRANT %I TO %I;', pg_get_userbyid(relowner), current_user) \
+                    from pg_class where relname = 'messages' \
+                    and relnamespace = to_regnamespace('realtime') \
+                    and not pg_has_role(current_user, relowner, 'member')), \
+                   (select format('GRANT %s TO %I;', string_agg(quote_ident(rolname), ', '), current_user) \
+                    from pg_roles where rolname in ('anon', 'authenticated', 'service_role') \
+                    and not pg_has_role(current_user, oid, 'member'))) \
                end",
             &[],
         )
         .await;
+    // Names are looked up in the catalogue: to_regclass() itself needs USAGE.
     let (user, remedy) = match &facts {
         Ok(row) => (row.get(0), row.get(1)),
         Err(_) => (String::from("of this connection"), None::<String>),

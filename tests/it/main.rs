@@ -16,12 +16,16 @@ mod broadcast;
 mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;
+mod delivery;
+mod hostile;
 mod logs;
 mod metrics;
+mod pool;
 mod postgres_changes;
 mod presence;
 mod replication;
 mod restart;
+mod sslmode;
 mod support;
 mod tidy;
 mod token_handling;

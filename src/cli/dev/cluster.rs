@@ -8,9 +8,8 @@
 
 use std::{
     fs::{self, File},
-    io,
-    net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
+    net::Ipv4Addr,
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -18,16 +17,15 @@ use std::{
 use tokio::{process::Child, time::Instant};
 
 use super::{
-    super::{Failure, connect::connect, screen},
+    super::{Failure, connect::connect},
     binaries::Binaries,
-    folder::{cannot_write, random, remembered, write},
+    folder::{cannot_write, random, remembered},
     owner::Owner,
+    place::{Place, choose_port, create},
     postmaster::Postmaster,
 };
 use crate::postgres::connect::{ConnectConfig, SslMode};
 
-/// The first port that is tried; unlikely to be used by anything else.
-const PORT: u16 = 54_329;
 /// A start after a crash replays WAL and may take a while.
 const START: Duration = Duration::from_secs(120);
 
@@ -42,56 +40,6 @@ pub(super) struct Cluster {
     /// `None` if it was found running.
     child: Option<Child>,
     running: bool,
-}
-
-/// Where a cluster's files are.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    folder: PathBuf,
-}
-
-impl Place {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.join("postgres.log")
-    }
-
-    /// The major version that made the cluster, if there is one.
-    pub(super) fn version(&self) -> Result<Option<u32>, Failure> {
-        match fs::read_to_string(self.data().join("PG_VERSION")) {
-            Ok(text) => text.trim().parse().map(Some).map_err(|_| self.broken()),
-            Err(_) if self.data().exists() => Err(self.broken()),
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn broken(&self) -> Failure {
-        Failure::new(
-            format!("{} is not a database cluster of PostgreSQL.", self.data().display()),
-            "rowcast dev --reset makes a new one; what is in it is lost.",
-        )
-    }
-
-    /// Stops what runs here and removes the cluster.
-    pub(super) async fn remove(&self, binaries: &Binaries, owner: &Owner) -> Result<(), Failure> {
-        let data = self.data();
-        if Postmaster::find(&data).await.is_some() {
-            let _ = pg_ctl(binaries, owner, &data, "immediate").output().await;
-        }
-        match fs::remove_dir_all(&data) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(cannot_write(&data, &error))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Cluster {
@@ -264,96 +212,21 @@ fn reason(log: &str) -> Option<&str> {
 }
 
 /// `pg_ctl stop` in a mode.
-fn pg_ctl(binaries: &Binaries, owner: &Owner, data: &Path, mode: &str) -> tokio::process::Command {
+pub(super) fn pg_ctl(
+    binaries: &Binaries,
+    owner: &Owner,
+    data: &Path,
+    mode: &str,
+) -> tokio::process::Command {
     let mut command = owner.command(&binaries.program("pg_ctl"));
     command.args(["stop", "-w", "-t", "30", "-m", mode, "-D"]).arg(data);
     command.current_dir("/");
     command
 }
 
-/// Makes a new cluster, under another name until it is complete.
-async fn create(
-    binaries: &Binaries,
-    owner: &Owner,
-    place: &Place,
-    password: &str,
-) -> Result<(), Failure> {
-    screen::progress(format!("Creating a database with PostgreSQL {} …", binaries.version));
-    let unfinished = place.folder.join("data.new");
-    let file = place.folder.join("initdb.password");
-    let _ = fs::remove_dir_all(&unfinished);
-    write(&file, password)
-        .and_then(|()| owner.own(&file))
-        .map_err(|error| cannot_write(&file, &error))?;
-    // C.UTF-8 knows upper and lower case beyond ASCII; not every system has it.
-    let mut result = initdb(binaries, owner, &unfinished, &file, "C.UTF-8").await;
-    if result.is_err() {
-        let _ = fs::remove_dir_all(&unfinished);
-        result = initdb(binaries, owner, &unfinished, &file, "C").await;
-    }
-    let _ = fs::remove_file(&file);
-    result.map_err(|reason| {
-        Failure::new(
-            format!("The database could not be created: {reason}"),
-            "try another PostgreSQL with --pg-bin, or --fetch.",
-        )
-    })?;
-    fs::rename(&unfinished, place.data()).map_err(|error| cannot_write(&place.data(), &error))
-}
-
-async fn initdb(
-    binaries: &Binaries,
-    owner: &Owner,
-    data: &Path,
-    password: &Path,
-    locale: &str,
-) -> Result<(), String> {
-    let mut command = owner.command(&binaries.program("initdb"));
-    command.arg("-D").arg(data).arg("--pwfile").arg(password).current_dir("/");
-    command.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"]);
-    command.args(["--no-instructions", "--no-sync"]).arg(format!("--locale={locale}"));
-    let output = command.output().await.map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said.lines().find(|line| line.contains("error:") || line.contains("FATAL"));
-    Err(line.or_else(|| said.lines().last()).unwrap_or("initdb failed").to_owned())
-}
-
-/// The port of the last start if it is free, or else a free one, remembered.
-fn choose_port(file: &Path) -> Result<u16, Failure> {
-    let last = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
-    let wanted: u16 = last.unwrap_or(PORT);
-    let any = || free(0);
-    let port =
-        (wanted..wanted.saturating_add(20)).find_map(free).or_else(any).ok_or_else(|| {
-            Failure::plain("There is no free port on the loopback address for the database.")
-        })?;
-    write(file, &port.to_string()).map_err(|error| cannot_write(file, &error))?;
-    Ok(port)
-}
-
-fn free(port: u16) -> Option<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
-    Some(listener.local_addr().ok()?.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_busy_port_is_passed_over_and_the_choice_is_remembered() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("port");
-        let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let taken = busy.local_addr().unwrap().port();
-        write(&file, &taken.to_string()).unwrap();
-        let chosen = choose_port(&file).unwrap();
-        assert_ne!(chosen, taken);
-        assert_eq!(choose_port(&file).unwrap(), chosen);
-    }
 
     #[test]
     fn the_reason_is_found_in_the_log() {
@@ -363,16 +236,5 @@ mod tests {
         let log = "postgres: could not find the database system\nExpected to find it\n";
         assert_eq!(reason(log), Some("could not find the database system"));
         assert_eq!(reason("x LOG:  received fast shutdown request\n"), None);
-    }
-
-    #[test]
-    fn a_folder_that_is_no_cluster_is_called_broken() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path().to_owned());
-        assert_eq!(place.version().unwrap(), None);
-        fs::create_dir(place.data()).unwrap();
-        assert!(place.version().is_err());
-        fs::write(place.data().join("PG_VERSION"), "16\n").unwrap();
-        assert_eq!(place.version().unwrap(), Some(16));
     }
 }

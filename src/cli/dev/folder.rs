@@ -17,7 +17,10 @@ use super::{
 use crate::config::Secret;
 
 /// The name of the file with the JWT secret.
-const SECRET: &str = "jwt_secret";
+pub(super) const SECRET: &str = "jwt_secret";
+
+/// The name of the file with the address of the database.
+pub(super) const URL: &str = "database_url";
 
 /// An open data folder, locked against a second `rowcast dev`.
 #[derive(Debug)]
@@ -58,6 +61,12 @@ impl Folder {
         let path = self.home.join(SECRET);
         let facts = fs::metadata(&path).map_err(|error| cannot_write(&path, &error))?;
         Ok(u64::try_from(facts.mtime()).unwrap_or(0))
+    }
+
+    /// Keeps the address of the database for `rowcast sql`.
+    pub(super) fn remember_url(&self, url: &str) -> Result<(), Failure> {
+        let path = self.home.join(URL);
+        write(&path, url).map_err(|error| cannot_write(&path, &error))
     }
 
     /// The folder for the database's own files, which belongs to `owner`.
@@ -117,9 +126,9 @@ fn make(path: &Path, mode: u32) -> Result<(), Failure> {
     }
 }
 
-/// The secret of a folder that `rowcast dev` has used before.
-pub(super) fn stored(home: &Path) -> Option<Secret> {
-    let text = fs::read_to_string(home.join(SECRET)).ok()?;
+/// What a folder that `rowcast dev` has used before remembers.
+pub(super) fn stored(home: &Path, name: &str) -> Option<Secret> {
+    let text = fs::read_to_string(home.join(name)).ok()?;
     Some(Secret::new(text.trim()))
 }
 
@@ -169,7 +178,7 @@ mod tests {
         let first = Folder::open(&home).unwrap().jwt_secret().unwrap();
         let again = Folder::open(&home).unwrap().jwt_secret().unwrap();
         assert_eq!(first, again);
-        assert_eq!(stored(&home), Some(first));
+        assert_eq!(stored(&home, SECRET), Some(first));
         let mode = fs::metadata(home.join(SECRET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

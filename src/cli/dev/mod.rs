@@ -13,16 +13,10 @@ use std::{
 use serde_json::Map;
 
 use self::{
-    binaries::Binaries,
-    cluster::{Cluster, Place},
-    folder::Folder,
-    owner::Owner,
-    ready::Screen,
+    binaries::Binaries, cluster::Cluster, folder::Folder, owner::Owner, place::Place, ready::Screen,
 };
 use super::{
-    Failure,
-    connect::connect,
-    screen, signals,
+    Failure, screen, signals,
     token::{Expiry, KEY_LIFE, mint},
 };
 use crate::{
@@ -32,20 +26,21 @@ use crate::{
         env::{Env, Strings as _},
     },
     postgres::connect::ConnectConfig,
-    tenants::migrations::{self, Options},
 };
 
 mod binaries;
+mod chat;
 mod cluster;
 mod download;
 mod folder;
 mod owner;
+mod place;
 mod postmaster;
 mod ready;
 mod version;
 
-const DATA_DIR: &str = ".rowcast";
-const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
+/// The folder unless another is named.
+pub(super) const DATA_DIR: &str = ".rowcast";
 
 /// Flags of `dev`.
 #[derive(Debug, clap::Args)]
@@ -72,7 +67,12 @@ pub(super) struct Args {
 
 /// The secret of the data folder in this directory, for `rowcast token`.
 pub(super) fn stored_secret() -> Option<Secret> {
-    folder::stored(Path::new(DATA_DIR))
+    folder::stored(Path::new(DATA_DIR), folder::SECRET)
+}
+
+/// The database that a data folder's last start used.
+pub(super) fn stored_url(home: &Path) -> Option<Secret> {
+    folder::stored(home, folder::URL)
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
@@ -132,7 +132,9 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
 
     let resolved = Resolved::read(&Env, &overrides)?;
     let settings = resolved.settings()?;
-    install(&settings.database.connect).await?;
+    chat::install(&settings.database.connect).await?;
+    let database_url = resolved.value("DATABASE_URL").unwrap_or_default().to_owned();
+    folder.remember_url(&database_url)?;
     let secret = &settings.tenant.jwt_secret;
     // As old as the secret, so that a restart shows the same keys.
     let born = folder.secret_made()?;
@@ -142,12 +144,14 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
         anon_key: key("anon")?,
         service_key: key("service_role")?,
         jwt_secret: secret.expose().to_owned(),
-        database_url: resolved.value("DATABASE_URL").unwrap_or_default().to_owned(),
+        database_url,
         database: cluster.as_ref().map_or_else(
             || format!("database {}", settings.database.connect.database),
             Cluster::describe,
         ),
+        own: cluster.is_some(),
         psql,
+        rowcast: program(),
     };
     Ok(Prepared { settings, screen, cluster, folder })
 }
@@ -213,14 +217,8 @@ async fn start(
         Some(named) if !args.fetch => binaries::named(&named, &owner).await?,
         _ => choose(args, folder, &owner, wanted).await?,
     };
-    if let Some(major) = wanted.filter(|major| *major != programs.version.major) {
-        return Err(Failure::new(
-            format!(
-                "The database was made by PostgreSQL {major}, but only {} is here.",
-                programs.version.major
-            ),
-            format!("install PostgreSQL {major}, or make a new database with --reset."),
-        ));
+    if wanted.is_some_and(|major| major != programs.version.major) {
+        return Err(mismatch(wanted, Some(&programs)));
     }
     if args.reset {
         place.remove(&programs, &owner).await?;
@@ -236,31 +234,35 @@ async fn choose(
     owner: &Owner,
     wanted: Option<u32>,
 ) -> Result<Binaries, Failure> {
-    let fits = |found: &Binaries| wanted.is_none_or(|major| found.version.major == major);
+    let fits = |major: u32| wanted.is_none_or(|wanted| wanted == major);
     let installed = if args.fetch { Vec::new() } else { binaries::installed(&Env, owner).await };
-    if let Some(found) = installed.into_iter().find(fits) {
-        return Ok(found);
+    if let Some(found) = installed.iter().find(|found| fits(found.version.major)) {
+        return Ok(found.clone());
+    }
+    if !fits(download::MAJOR) {
+        return Err(mismatch(wanted, installed.first()));
     }
     download::obtain(&folder.programs(owner).await?, owner).await
 }
 
-/// Installs the SQL and the table of the chat.
-async fn install(database: &ConnectConfig) -> Result<(), Failure> {
-    let mut client = connect(database).await?;
-    let plain = |error: tokio_postgres::Error| {
-        let reason =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-        Failure::plain(format!("The table messages could not be created: {reason}."))
-    };
-    let level: String = client.query_one("show wal_level", &[]).await.map_err(plain)?.get(0);
-    if level != "logical" {
-        return Err(Failure::new(
-            format!("The database has wal_level {level}, but logical is needed."),
-            "run ALTER SYSTEM SET wal_level = logical as a superuser and restart PostgreSQL.",
-        ));
+/// The cluster needs another PostgreSQL than there is.
+fn mismatch(wanted: Option<u32>, found: Option<&Binaries>) -> Failure {
+    let wanted = wanted.unwrap_or_default();
+    let found = found.map_or(download::MAJOR, |found| found.version.major);
+    Failure::new(
+        format!("The database was made by PostgreSQL {wanted}, but only {found} is at hand."),
+        format!(
+            "name the folder of PostgreSQL {wanted} with --pg-bin, or make a new database with --reset."
+        ),
+    )
+}
+
+/// How this program is called from a shell.
+fn program() -> String {
+    if on_path("rowcast") {
+        return "rowcast".to_owned();
     }
-    migrations::run(&mut client, &Options { create_roles: true }).await?;
-    client.batch_execute(MESSAGES).await.map_err(plain)
+    std::env::current_exe().map_or_else(|_| "rowcast".to_owned(), |path| path.display().to_string())
 }
 
 fn on_path(program: &str) -> bool {

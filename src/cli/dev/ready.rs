@@ -6,6 +6,9 @@ use anstyle::Style;
 
 use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
 
+/// Keys are long and to be copied: no colour gets in the way.
+const PLAIN: Style = Style::new();
+
 /// What the screen tells.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -16,8 +19,12 @@ pub(super) struct Screen {
     pub(super) database_url: String,
     /// For example `PostgreSQL 17.2 in …`.
     pub(super) database: String,
-    /// The program, if there is one.
+    /// Whether that is a private one, stopped at the end.
+    pub(super) own: bool,
+    /// PostgreSQL's client, if there is one.
     pub(super) psql: Option<String>,
+    /// This program.
+    pub(super) rowcast: String,
 }
 
 impl Screen {
@@ -35,16 +42,13 @@ impl Screen {
             row("Page", VALUE, &format!("{url}/")),
             row("URL", VALUE, &url),
             row("Database", VALUE, &self.database_url),
-            row("JWT secret", FAINT, &self.jwt_secret),
-            row("anon key", FAINT, &self.anon_key),
-            row("service key", FAINT, &self.service_key),
+            row("JWT secret", PLAIN, &self.jwt_secret),
+            row("anon key", PLAIN, &self.anon_key),
+            row("service key", PLAIN, &self.service_key),
             String::new(),
             format!("  {}", paint(STRONG, "Insert a row")),
             format!("    {}", self.insert()),
         ];
-        if self.psql.is_none() {
-            lines.push(paint(FAINT, "    # psql is not on this machine; any SQL client will do"));
-        }
         lines.extend([
             String::new(),
             format!(
@@ -56,7 +60,13 @@ impl Screen {
         lines.extend(self.snippet().lines().map(|line| format!("    {line}")));
         lines.extend([
             String::new(),
-            paint(FAINT, "  Ctrl-C stops the server and its database."),
+            paint(
+                FAINT,
+                format!(
+                    "  Ctrl-C stops the server{}.",
+                    if self.own { " and its database" } else { "" }
+                ),
+            ),
             String::new(),
         ]);
         lines.join("\n")
@@ -73,11 +83,13 @@ impl Screen {
     }
 
     fn insert(&self) -> String {
-        let psql = self.psql.as_deref().unwrap_or("psql");
+        let start = match &self.psql {
+            Some(psql) => format!("{psql} '{}' -c", self.database_url),
+            None => format!("{} sql", self.rowcast),
+        };
         format!(
-            "{psql} '{}' -c \"insert into messages (room_id, sender_id, content) \
-             values (gen_random_uuid(), gen_random_uuid(), 'hello')\"",
-            self.database_url
+            "{start} \"insert into messages (room_id, sender_id, content) \
+             values (gen_random_uuid(), gen_random_uuid(), 'hello')\""
         )
     }
 
@@ -111,10 +123,14 @@ mod tests {
             jwt_secret: "SECRET".to_owned(),
             database_url: "postgresql://postgres:p@127.0.0.1:54329/postgres".to_owned(),
             database: "PostgreSQL 17.2 in /tmp/x".to_owned(),
+            own: true,
             psql: Some("psql".to_owned()),
+            rowcast: "rowcast".to_owned(),
         };
         let plain = anstream::adapter::strip_str(&screen.render()).to_string();
         let plain = plain.replace(env!("CARGO_PKG_VERSION"), "VERSION");
         insta::assert_snapshot!(plain);
+        let without_psql = Screen { psql: None, ..screen };
+        assert!(without_psql.render().contains("    rowcast sql \"insert into messages"));
     }
 }

@@ -1,0 +1,31 @@
+//! What `rowcast dev` installs: the schema, and the table of a chat.
+
+use super::super::{
+    Failure,
+    connect::{connect, pg},
+};
+use crate::{
+    postgres::connect::ConnectConfig,
+    tenants::migrations::{self, Options},
+};
+
+const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
+
+/// Installs the SQL and the table of the chat.
+pub(super) async fn install(database: &ConnectConfig) -> Result<(), Failure> {
+    let mut client = connect(database).await?;
+    let plain = |error: pg::Error| {
+        let reason =
+            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+        Failure::plain(format!("The table messages could not be created: {reason}."))
+    };
+    let level: String = client.query_one("show wal_level", &[]).await.map_err(plain)?.get(0);
+    if level != "logical" {
+        return Err(Failure::new(
+            format!("The database has wal_level {level}, but logical is needed."),
+            "run ALTER SYSTEM SET wal_level = logical as a superuser and restart PostgreSQL.",
+        ));
+    }
+    migrations::run(&mut client, &Options { create_roles: true }).await?;
+    client.batch_execute(MESSAGES).await.map_err(plain)
+}

@@ -1,0 +1,229 @@
+//! Fills the plain settings from the resolved ones.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    ConfigError, DatabaseSettings, Guard, Limits, ListenSettings, LogFormat, LogSettings,
+    Overrides, ReplicationSettings, Resolved, Secret, Settings, SocketSettings, TenantSettings,
+    env::Strings, parse::parse_bool,
+};
+
+impl Settings {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(strings: &impl Strings, overrides: &Overrides) -> Result<Self, ConfigError> {
+        Resolved::read(strings, overrides)?.settings()
+    }
+}
+
+impl Resolved {
+    /// The settings as plain values.
+    ///
+    /// # Errors
+    /// If a secret is missing or settings contradict each other.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let jwt_secret = self.jwt_secret()?;
+        let admin: Vec<Secret> =
+            [self.secret("API_JWT_SECRET"), self.secret("API_JWT_SECRET_NEXT")]
+                .into_iter()
+                .flatten()
+                .collect();
+        let metrics = self.secret("METRICS_JWT_SECRET").map_or_else(|| admin.clone(), |s| vec![s]);
+        let address: IpAddr = self.parsed("ROWCAST_BIND")?;
+        Ok(Settings {
+            listen: ListenSettings {
+                address: SocketAddr::new(address, self.parsed("PORT")?),
+                max_connections: self.parsed("MAX_CONNECTIONS")?,
+                max_header_bytes: self.parsed("MAX_HEADER_LENGTH")?,
+                handshake_timeout: self.millis("ROWCAST_HANDSHAKE_TIMEOUT_MS")?,
+                drain_timeout: self.millis("ROWCAST_DRAIN_TIMEOUT_MS")?,
+            },
+            database: DatabaseSettings {
+                connect: self.database()?,
+                pool_size: self.parsed("ROWCAST_DB_POOL_SIZE")?,
+                pool_wait: self.millis("ROWCAST_DB_POOL_WAIT_MS")?,
+                auto_migrate: self.flag("ROWCAST_AUTO_MIGRATE")?,
+                create_roles: self.flag("ROWCAST_CREATE_ROLES")?,
+            },
+            tenant: TenantSettings {
+                name: self.parsed("SELF_HOST_TENANT_NAME")?,
+                strict_host: self.flag("ROWCAST_STRICT_HOST")?,
+                jwt_secret,
+                jwt_jwks: self.value("API_JWT_JWKS").and_then(|s| serde_json::from_str(s).ok()),
+                claim_validators: self.object("JWT_CLAIM_VALIDATORS")?,
+                limits: self.limits()?,
+            },
+            admin: Guard { secrets: admin, blocklist: self.secrets("API_TOKEN_BLOCKLIST") },
+            metrics: Guard { secrets: metrics, blocklist: self.secrets("METRICS_TOKEN_BLOCKLIST") },
+            sockets: SocketSettings {
+                connect_error_backoff: self.millis("CONNECT_ERROR_BACKOFF_MS")?,
+                channel_error_backoff: self.millis("CHANNEL_ERROR_BACKOFF_MS")?,
+                no_channel_timeout: self.millis("NO_CHANNEL_TIMEOUT_IN_MS")?,
+                idle_timeout: self.millis("ROWCAST_SOCKET_IDLE_MS")?,
+                max_frame_bytes: self.parsed("ROWCAST_MAX_FRAME_BYTES")?,
+                outbox_bytes: self.parsed("ROWCAST_OUTBOX_BYTES")?,
+            },
+            replication: ReplicationSettings {
+                slot_name: self.slot_name()?,
+                slot_temporary: self.flag("ROWCAST_SLOT_TEMPORARY")?,
+                publication: self.parsed("ROWCAST_PUBLICATION")?,
+                wal_budget_bytes: self.parsed::<u64>("ROWCAST_WAL_BUDGET_MB")? << 20,
+                max_record_bytes: self.parsed("ROWCAST_MAX_RECORD_BYTES")?,
+            },
+            log: LogSettings {
+                level: self.parsed("LOG_LEVEL")?,
+                format: self.value("ROWCAST_LOG_FORMAT").map(|format| match format {
+                    "json" => LogFormat::Json,
+                    _ => LogFormat::Pretty,
+                }),
+                healthchecks: !self.flag("DISABLE_HEALTHCHECK_LOGGING")?,
+            },
+        })
+    }
+
+    /// The secret that signs clients' tokens.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn jwt_secret(&self) -> Result<Secret, ConfigError> {
+        self.secret("ROWCAST_JWT_SECRET").or_else(|| self.secret("API_JWT_SECRET")).ok_or(
+            ConfigError::Missing {
+                name: "API_JWT_SECRET",
+                why: "it is the secret that signs the keys of clients",
+            },
+        )
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits {
+            max_concurrent_users: self.parsed("TENANT_MAX_CONCURRENT_USERS")?,
+            max_events_per_second: self.parsed("TENANT_MAX_EVENTS_PER_SECOND")?,
+            max_joins_per_second: self.parsed("TENANT_MAX_JOINS_PER_SECOND")?,
+            max_channels_per_client: self.parsed("TENANT_MAX_CHANNELS_PER_CLIENT")?,
+            max_bytes_per_second: self.parsed("TENANT_MAX_BYTES_PER_SECOND")?,
+            max_presence_events_per_second: self
+                .parsed("ROWCAST_MAX_PRESENCE_EVENTS_PER_SECOND")?,
+            client_presence_max_calls: self.parsed("CLIENT_PRESENCE_MAX_CALLS")?,
+            client_presence_window: self.millis("CLIENT_PRESENCE_WINDOW_MS")?,
+            max_payload_kb: self.parsed("ROWCAST_MAX_PAYLOAD_KB")?,
+            presence_enabled: self.flag("ROWCAST_PRESENCE_ENABLED")?,
+            private_only: self.flag("ROWCAST_PRIVATE_ONLY")?,
+        })
+    }
+
+    fn slot_name(&self) -> Result<String, ConfigError> {
+        let mut name: String = self.parsed("ROWCAST_SLOT_NAME")?;
+        if let Some(suffix) = self.value("SLOT_NAME_SUFFIX") {
+            name = format!("{name}_{suffix}");
+        }
+        if name.len() > 63 {
+            return Err(ConfigError::Conflict(format!(
+                "ROWCAST_SLOT_NAME and SLOT_NAME_SUFFIX together are {} characters, but PostgreSQL allows 63",
+                name.len()
+            )));
+        }
+        Ok(name)
+    }
+
+    /// The values were checked when read, so an error here means that this
+    /// file and the table of settings disagree; a test loads all of them.
+    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
+        self.value(name)
+            .and_then(|text| text.parse().ok())
+            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+    }
+
+    fn millis(&self, name: &'static str) -> Result<Duration, ConfigError> {
+        self.parsed(name).map(Duration::from_millis)
+    }
+
+    /// A setting that is `true` or `false`.
+    ///
+    /// # Errors
+    /// If there is no such setting.
+    pub fn flag(&self, name: &'static str) -> Result<bool, ConfigError> {
+        self.value(name)
+            .and_then(parse_bool)
+            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+    }
+
+    fn object(&self, name: &'static str) -> Result<Map<String, Value>, ConfigError> {
+        self.value(name)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.value(name).map(Secret::new)
+    }
+
+    fn secrets(&self, name: &str) -> Vec<Secret> {
+        let list = self.value(name).unwrap_or_default();
+        list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Secret::new).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn load(values: &[(&'static str, &'static str)]) -> Result<Settings, ConfigError> {
+        let strings: BTreeMap<&str, &str> = values.iter().copied().collect();
+        Settings::load(&strings, &Overrides::default())
+    }
+
+    #[test]
+    fn one_secret_is_enough() {
+        let settings = load(&[("API_JWT_SECRET", "s")]).unwrap();
+        assert_eq!(settings.listen.address, "0.0.0.0:4000".parse().unwrap());
+        assert_eq!(settings.tenant.jwt_secret.expose(), "s");
+        assert_eq!(settings.admin, settings.metrics);
+        assert_eq!(settings.replication.slot_name, "rowcast_realtime_slot");
+        assert_eq!(settings.replication.wal_budget_bytes, 4 << 30);
+        assert_eq!(settings.log.format, None);
+        assert!(!format!("{settings:?}").contains("\"s\""));
+    }
+
+    #[test]
+    fn without_a_secret_the_error_says_which() {
+        let error = load(&[]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "API_JWT_SECRET is not set; it is the secret that signs the keys of clients"
+        );
+    }
+
+    #[test]
+    fn secrets_can_be_told_apart() {
+        let settings = load(&[
+            ("API_JWT_SECRET", "admin"),
+            ("API_JWT_SECRET_NEXT", "next"),
+            ("ROWCAST_JWT_SECRET", "clients"),
+            ("METRICS_JWT_SECRET", "metrics"),
+            ("API_TOKEN_BLOCKLIST", "a, b,"),
+        ])
+        .unwrap();
+        assert_eq!(settings.tenant.jwt_secret.expose(), "clients");
+        assert_eq!(settings.admin.secrets.len(), 2);
+        assert_eq!(settings.metrics.secrets, [Secret::new("metrics")]);
+        assert_eq!(settings.admin.blocklist, [Secret::new("a"), Secret::new("b")]);
+    }
+
+    #[test]
+    fn the_suffix_is_part_of_the_slots_name() {
+        let values = [("API_JWT_SECRET", "s"), ("SLOT_NAME_SUFFIX", "blue")];
+        assert_eq!(load(&values).unwrap().replication.slot_name, "rowcast_realtime_slot_blue");
+        let long = "x123456789x123456789x123456789x123456789x123456789";
+        assert!(load(&[("API_JWT_SECRET", "s"), ("SLOT_NAME_SUFFIX", long)]).is_err());
+    }
+}
