@@ -7,8 +7,8 @@ import { createClient } from '@supabase/supabase-js'
 import pg from 'pg'
 import ws from 'ws'
 
-const { ROWCAST_URL, ROWCAST_DB, ROWCAST_SECRET, ROWCAST_ANON_KEY, ROWCAST_BIN } = process.env
-if (!ROWCAST_URL) throw new Error('run this with tests/with-server')
+const { TEST_URL, TEST_DB, TEST_SECRET, TEST_ANON_KEY, TEST_BIN } = process.env
+if (!TEST_URL) throw new Error('run this with tests/with-server')
 
 export const VERSIONS = ['1.0.0', '2.0.0']
 
@@ -17,11 +17,11 @@ const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url
 /** A token with these claims, for an hour unless `exp` says otherwise. */
 export function jwt(claims) {
   const body = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ exp: Math.floor(Date.now() / 1000) + 3600, ...claims })}`
-  return `${body}.${createHmac('sha256', ROWCAST_SECRET).update(body).digest('base64url')}`
+  return `${body}.${createHmac('sha256', TEST_SECRET).update(body).digest('base64url')}`
 }
 
 /** supabase-js, disconnected when the test `t` ends. */
-export function connect(t, { vsn = '2.0.0', url = ROWCAST_URL, key = ROWCAST_ANON_KEY, ...realtime } = {}) {
+export function connect(t, { vsn = '2.0.0', url = TEST_URL, key = TEST_ANON_KEY, ...realtime } = {}) {
   const client = createClient(url, key, {
     auth: { persistSession: false, autoRefreshToken: false },
     realtime: { transport: ws, vsn, ...realtime },
@@ -82,18 +82,18 @@ export async function within(promise, what) {
 }
 
 /** A superuser of a database; closed when the test ends. */
-export async function database(t, url = ROWCAST_DB) {
+export async function database(t, url = TEST_DB) {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   t.after(() => client.end())
   return client
 }
 
-let tables = 0
+let made = 0
 
 /** A published table of this test alone: `id`, `owner`, `body`. */
 export async function table(sql) {
-  const name = `js_${process.pid}_${tables++}`
+  const name = `js_${process.pid}_${made++}`
   await sql.query(`create table ${name} (id int primary key, owner text, body jsonb);
     grant select on ${name} to anon, authenticated;
     alter publication supabase_realtime add table ${name}`)
@@ -102,21 +102,23 @@ export async function table(sql) {
 
 /** A server of its own, on a database of its own, that can be killed and started again. */
 export async function server(t) {
-  const name = `js_${process.pid}`
+  const name = `js_${process.pid}_${made++}`
   const admin = await database(t)
   await admin.query(`create database ${name}`)
-  const db = new URL(ROWCAST_DB)
+  const db = new URL(TEST_DB)
   db.pathname = `/${name}`
+  const inside = await database(t, db.href)
+  await inside.query('create publication supabase_realtime')
   const port = await freePort()
   let child
   const self = {
     url: `http://127.0.0.1:${port}`,
     db: db.href,
     async start() {
-      child = spawn(ROWCAST_BIN, ['serve'], {
+      child = spawn(TEST_BIN, ['serve'], {
         stdio: 'ignore',
         env: {
-          PORT: `${port}`, ROWCAST_BIND: '127.0.0.1', DATABASE_URL: db.href, API_JWT_SECRET: ROWCAST_SECRET,
+          PORT: `${port}`, ROWCAST_BIND: '127.0.0.1', DATABASE_URL: db.href, API_JWT_SECRET: TEST_SECRET,
           ROWCAST_SLOT_NAME: name, ROWCAST_CREATE_ROLES: 'true',
         },
       })

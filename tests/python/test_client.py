@@ -7,14 +7,14 @@ import unittest
 
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 
-URL = os.environ["ROWCAST_URL"] + "/realtime/v1"
-KEY = os.environ["ROWCAST_ANON_KEY"]
+URL = os.environ["TEST_URL"] + "/realtime/v1"
+KEY = os.environ["TEST_ANON_KEY"]
 
 
 def sql(statements):
     """Runs statements as the superuser, one transaction each."""
     psql = os.path.join(os.environ["PG_BIN"], "psql") if "PG_BIN" in os.environ else "psql"
-    command = [psql, "-q", "-v", "ON_ERROR_STOP=1", os.environ["ROWCAST_DB"]]
+    command = [psql, "-q", "-v", "ON_ERROR_STOP=1", os.environ["TEST_DB"]]
     subprocess.run(command, input=";\n".join(statements) + ";", text=True, check=True)
 
 
