@@ -16,6 +16,7 @@ use crate::{
     http::{
         self,
         directory::Directory,
+        inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
     },
@@ -59,13 +60,14 @@ pub enum AppError {
     Database(#[from] DatabaseError),
 }
 
-/// Runs until `stop` completes, then drains.
+/// Runs until `stop` completes, then drains. `page` is what the inspector is told.
 ///
 /// # Errors
 ///
 /// See [`AppError`].
 pub async fn serve(
     settings: Settings,
+    page: Page,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
@@ -101,7 +103,7 @@ pub async fn serve(
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         // Only a server started for development has keys to give away.
-        inspector: Arc::default(),
+        inspector: Arc::new(page),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,

@@ -16,7 +16,9 @@ use self::{
     binaries::Binaries, cluster::Cluster, folder::Folder, owner::Owner, place::Place, ready::Screen,
 };
 use super::{
-    Failure, screen, signals,
+    Failure, screen,
+    serve::start_logging,
+    signals,
     token::{Expiry, KEY_LIFE, mint},
 };
 use crate::{
@@ -82,11 +84,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
     };
     let Prepared { settings, screen, mut cluster, folder } = prepared;
+    start_logging(&settings.log);
+    let page = screen.page();
     let show = |ready: app::Ready| {
         screen::line(Screen { address: ready.address, ..screen }.render());
     };
     let served = tokio::select! {
-        served = Box::pin(app::serve(settings, show, stop)) => served.map_err(Failure::from),
+        served = Box::pin(app::serve(settings, page, show, stop)) => served.map_err(Failure::from),
         failure = ended(cluster.as_mut()) => Err(failure),
     };
     if let Some(cluster) = cluster {
