@@ -1,4 +1,5 @@
 //! Rowcast: PostgreSQL changes, broadcast and presence over WebSockets.
+#![doc = include_str!("../docs/architecture.md")]
 
 pub mod app;
 pub mod auth;

@@ -4,8 +4,10 @@ use std::{fs, path::Path};
 
 use rowcast::fuzzing;
 
+type Target = fn(&[u8]);
+
 /// Every target, by the name of its file and of its corpus.
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+const TARGETS: &[(&str, Target)] = &[
     ("filter", fuzzing::filter),
     ("jwt", fuzzing::jwt),
     ("pgoutput_message", fuzzing::pgoutput_message),

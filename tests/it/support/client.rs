@@ -79,7 +79,7 @@ impl Client {
 
     /// The status and the body that refuse an upgrade.
     pub async fn refused(server: &Server, query: &str) -> (StatusCode, String) {
-        Self::try_connect(server, query).await.err().expect("refused")
+        Self::try_connect(server, query).await.expect_err("refused")
     }
 
     /// An upgrade with any query.
