@@ -7,6 +7,8 @@
 mod binary;
 pub mod join;
 pub mod message;
+#[cfg(test)]
+mod outbound_tests;
 pub mod prepared;
 pub mod reply;
 pub mod size;

@@ -59,7 +59,7 @@ pub(super) struct Args {
     /// Use this database instead of a private one
     #[arg(long, value_name = "URL", conflicts_with_all = ["reset", "pg_bin", "fetch"])]
     db_url: Option<String>,
-    /// Folder with PostgreSQL's server programs [ROWCAST_PG_BIN]
+    /// Folder with PostgreSQL's server programs [from ROWCAST_PG_BIN]
     #[arg(long, value_name = "FOLDER", conflicts_with = "fetch")]
     pg_bin: Option<PathBuf>,
     /// Fetch PostgreSQL even if there is one on this machine
