@@ -34,6 +34,6 @@ pub fn handle(context: &Context, channel: &mut Channel, tasks: &mut Tasks, paylo
             postgres_changes::subscribe(context, channel, tasks);
             Step::Stay
         }
-        Err(error) => Step::Shutdown(token::channel_text(&error)),
+        Err(error) => Step::Shutdown(token::channel_text(&error).into_owned()),
     }
 }
