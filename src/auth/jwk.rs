@@ -32,6 +32,8 @@ impl Key {
 
     /// Reads a key; the error says what is wrong with it.
     pub(super) fn parse(entry: &Value) -> Result<Self, &'static str> {
+        // A list would do for serde: the members in their order.
+        let entry = Some(entry).filter(|entry| entry.is_object()).ok_or("it is no object")?;
         let entry = Entry::deserialize(entry).map_err(|_| "a member has a wrong type")?;
         let kid = entry.kid.as_deref().ok_or("it has no kid, so no token can name it")?;
         if entry.usage.as_deref().is_some_and(|usage| usage != "sig") {
@@ -154,7 +156,10 @@ fn check_rsa(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
     if !(256..=512).contains(&significant(n)) || !odd(n) {
         return Err("its modulus has not 2048 to 4096 bits");
     }
-    match e.iter().try_fold(0_u64, |number, byte| number.checked_mul(256)?.checked_add((*byte).into())) {
+    match e
+        .iter()
+        .try_fold(0_u64, |number, byte| number.checked_mul(256)?.checked_add((*byte).into()))
+    {
         Some(3..=0xFFFF_FFFF) if odd(e) => Ok(()),
         _ => Err("its exponent is unusual"),
     }

@@ -66,6 +66,7 @@ fn a_bad_key_is_left_out_and_the_others_stay() {
         changed("oct", "k", json!("")),
         changed("oct", "k", json!(["a"])),
         json!("text"),
+        json!(["oct", "k", null, null, null, null, "YQ", null, null, null, null]),
         Value::Null,
     ];
     for entry in bad {
@@ -93,7 +94,11 @@ fn harmless_oddities_are_accepted() {
 
 #[test]
 fn the_type_decides_the_algorithm() {
-    let set = set(&[key("rsa"), changed("ed", "kid", json!("rsa")), changed("oct", "alg", json!("HS512"))]);
+    let set = set(&[
+        key("rsa"),
+        changed("ed", "kid", json!("rsa")),
+        changed("oct", "alg", json!("HS512")),
+    ]);
     let found = |kid: &str, algorithm| match set.find(kid, algorithm) {
         Found::Key(key) => Some(key.family()),
         Found::Misfit | Found::Nothing => None,

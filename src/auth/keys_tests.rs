@@ -44,7 +44,8 @@ fn bare(header: &Value) -> String {
 fn a_signed_token_gives_its_claims() {
     let token = signed(json!({"role": "anon", "exp": 2000}));
     assert_eq!(keys().verify(&token, NOW).unwrap().role().as_ref(), "anon");
-    let dirty = format!(" {}%20\n{}", &token[..10], &token[10..]);
+    let (start, end) = token.split_at(10);
+    let dirty = format!(" {start}%20\n{end}");
     assert!(keys().verify(&dirty, NOW).is_ok());
 }
 
@@ -80,7 +81,7 @@ fn every_algorithm_works_with_a_key_set_alone() {
         let token = token(algorithm, Some(kid));
         assert!(keys.verify(&token, NOW).is_ok(), "{algorithm:?}");
         let (signed, signature) = token.rsplit_once('.').unwrap();
-        let changed = format!("{signed}.{}", &signature[..signature.len() - 8]);
+        let changed = format!("{signed}.{}", signature.split_at(signature.len() - 8).0);
         assert_eq!(keys.verify(&changed, NOW), Err(TokenError::Signature), "{algorithm:?}");
     }
 }
@@ -110,7 +111,8 @@ fn a_key_is_named_only_to_tenants_with_named_keys() {
 
 #[test]
 fn algorithms_without_a_key_are_refused() {
-    for alg in [json!("none"), json!("NONE"), json!("hs256"), json!("RS256"), json!(7), Value::Null] {
+    for alg in [json!("none"), json!("NONE"), json!("hs256"), json!("RS256"), json!(7), Value::Null]
+    {
         let header = json!({ "alg": alg });
         assert_eq!(keys().verify(&bare(&header), NOW), Err(no_key(None)), "{header}");
     }
@@ -141,13 +143,17 @@ fn a_public_key_is_never_a_secret() {
             let mut header = jsonwebtoken::Header::new(Algorithm::HS256);
             header.kid = kid.map(str::to_owned);
             let forged =
-                jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret)).unwrap();
+                jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret))
+                    .unwrap();
             assert_eq!(only(jwks()).verify(&forged, NOW), Err(no_key(kid)));
             let both = Keys::new(Some("secret"), Some(jwks()), Map::new());
             assert_eq!(both.verify(&forged, NOW), Err(TokenError::Signature));
         }
     }
-    assert_eq!(Keys::new(Some(""), None, Map::new()).verify(&signed(json!({})), NOW), Err(no_key(None)));
+    assert_eq!(
+        Keys::new(Some(""), None, Map::new()).verify(&signed(json!({})), NOW),
+        Err(no_key(None))
+    );
 }
 
 #[test]

@@ -9,5 +9,7 @@ pub mod jwks_fetch;
 pub mod jwks_source;
 pub mod jwt;
 pub mod keys;
+#[cfg(test)]
+mod publisher;
 
 pub use self::{claims::Claims, jwks::Jwks, jwks_source::JwksSource, jwt::TokenError, keys::Keys};

@@ -81,11 +81,7 @@ pub async fn check(
     Ok(Accepted { services: Arc::clone(services), vsn, token: token.into(), claims })
 }
 
-fn because(
-    status: StatusCode,
-    text: impl Into<Cow<'static, str>>,
-    code: ErrorCode,
-) -> Refused {
+fn because(status: StatusCode, text: impl Into<Cow<'static, str>>, code: ErrorCode) -> Refused {
     Refused::Because { status, text: text.into(), code }
 }
 

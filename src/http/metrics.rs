@@ -29,7 +29,8 @@ pub struct Guard {
 impl Guard {
     /// Accepts tokens signed with any of `secrets`, except those `refused`.
     pub fn new(secrets: &[&str], refused: Vec<String>) -> Self {
-        let keys = secrets.iter().map(|secret| Keys::new(Some(secret), None, serde_json::Map::new()));
+        let keys =
+            secrets.iter().map(|secret| Keys::new(Some(secret), None, serde_json::Map::new()));
         Self { keys: keys.collect(), refused }
     }
 

@@ -57,7 +57,8 @@ pub async fn upgrade(
     if request.method() != Method::GET {
         return StatusCode::BAD_REQUEST.into_response();
     }
-    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()).await {
+    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()).await
+    {
         Ok(accepted) => accepted,
         Err(refused) => return refuse(&state, refused).await,
     };
