@@ -11,9 +11,13 @@ use super::{error::ApiError, handshake::parameter};
 /// # Errors
 ///
 /// [`ApiError::Unauthorized`] without a token that the tenant accepts.
-pub fn authenticate(tenant: &Tenant, headers: &HeaderMap, uri: &Uri) -> Result<Claims, ApiError> {
+pub async fn authenticate(
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Claims, ApiError> {
     let token = token(headers, uri).ok_or(ApiError::Unauthorized)?;
-    tenant.verify(&token).map_err(|error| {
+    tenant.verify_or_refresh(&token).await.map_err(|error| {
         tracing::debug!(%error, "token of a request refused");
         ApiError::Unauthorized
     })

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::jwt::{Keys, sign},
+    auth::{Keys, jwt::sign},
     authorization::{self, Authorizer},
     broadcast::Broadcasts,
     hub::topics::Hub,
@@ -92,7 +92,8 @@ impl Client {
 
 fn services(limits: Limits, config: Config) -> Arc<Services> {
     let terms = Terms { limits, ..Terms::default() };
-    let tenant = Arc::new(Tenant::new("t", Keys::new(SECRET, serde_json::Map::new()), terms));
+    let tenant =
+        Arc::new(Tenant::new("t", Keys::new(Some(SECRET), None, serde_json::Map::new()), terms));
     let hub = Arc::new(Hub::new());
     Arc::new(Services {
         authorizer: Authorizer::new(no_pool(), authorization::Config::default()),

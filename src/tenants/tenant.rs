@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::watch;
 
 use crate::{
-    auth::{Claims, TokenError, jwt::Keys},
+    auth::{Claims, Keys, TokenError},
     runtime::clock,
 };
 
@@ -57,13 +57,27 @@ impl Tenant {
         }
     }
 
-    /// Verifies a token of one of the tenant's clients.
+    /// Verifies a token of one of the tenant's clients. Never waits.
     ///
     /// # Errors
     ///
     /// [`TokenError`], the first check that failed.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         self.keys.verify(token, clock::unix_seconds())
+    }
+
+    /// Verifies a token and, if its key is unknown, waits a few seconds for the
+    /// published keys to be fetched again. For whoever may wait: an upgrade, a
+    /// request. A joined socket does not: it is told, and tries again.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`], the first check that failed.
+    pub async fn verify_or_refresh(&self, token: &str) -> Result<Claims, TokenError> {
+        match self.verify(token) {
+            Err(error) if self.keys.refreshed(&error).await => self.verify(token),
+            outcome => outcome,
+        }
     }
 
     /// The terms in force.
@@ -107,7 +121,7 @@ mod tests {
     use super::*;
 
     fn tenant() -> Tenant {
-        Tenant::new("t", Keys::new("secret", serde_json::Map::new()), Terms::default())
+        Tenant::new("t", Keys::new(Some("secret"), None, serde_json::Map::new()), Terms::default())
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ mod metrics;
 mod pool;
 mod postgres_changes;
 mod presence;
+mod private_channels;
 mod replication;
 mod rest_broadcast;
 mod restart;

@@ -39,7 +39,7 @@ struct Call {
 impl Call {
     async fn open(services: &Services, request: Request, limit: usize) -> Result<Self, Rejected> {
         let (head, body) = request.into_parts();
-        let claims = auth::authenticate(&services.tenant, &head.headers, &head.uri)?;
+        let claims = auth::authenticate(&services.tenant, &head.headers, &head.uri).await?;
         if services.tenant.terms().suspended {
             return Err(Rejected::Suspended);
         }
