@@ -189,7 +189,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(|secret| secret.expose()).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
     let refused = settings.blocklist.iter().map(|token| token.expose().to_owned()).collect();
     Guard::new(&secrets, refused)
 }

@@ -180,7 +180,8 @@ mod tests {
     fn a_signed_token_gives_its_claims() {
         let token = token(json!({"role": "anon", "exp": 2000}));
         assert_eq!(keys().verify(&token, NOW).unwrap().role().as_ref(), "anon");
-        let dirty = format!(" {}%20\n{}", &token[..10], &token[10..]);
+        let (start, end) = token.split_at(10);
+        let dirty = format!(" {start}%20\n{end}");
         assert!(keys().verify(&dirty, NOW).is_ok());
     }
 

@@ -56,7 +56,7 @@ pub fn permit(
     };
     let presence = channel.presence.enabled;
     let before = channel.permissions.read;
-    if !read.broadcast && !(presence && read.presence) {
+    if !(read.broadcast || (presence && read.presence)) {
         return Step::Shutdown(permission::denied(topic));
     }
     if (before.broadcast && !read.broadcast) || (presence && before.presence && !read.presence) {
