@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    auth::jwt::Keys,
+    auth::Keys,
     postgres::{
         pgoutput,
         value::{Field, TypeShape, write_json},
@@ -68,7 +68,7 @@ pub fn pgoutput_message(data: &[u8]) {
 
 /// A token.
 pub fn jwt(data: &[u8]) {
-    let keys = Keys::new("secret", serde_json::Map::new());
+    let keys = Keys::new(Some("secret"), None, serde_json::Map::new());
     let token = String::from_utf8_lossy(data);
     let _ = keys.verify(&token, 0);
     let _ = keys.verify_operator(&token, 0);

@@ -139,7 +139,7 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
     chat::install(&settings.database.connect).await?;
     let database_url = resolved.value("DATABASE_URL").unwrap_or_default().to_owned();
     folder.remember_url(&database_url)?;
-    let secret = &settings.tenant.jwt_secret;
+    let secret = &resolved.jwt_secret()?;
     // As old as the secret, so that a restart shows the same keys.
     let born = folder.secret_made()?;
     let key = |role| mint(secret, role, born, Expiry::In(KEY_LIFE), Map::new());

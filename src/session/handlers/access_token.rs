@@ -37,7 +37,7 @@ pub fn handle(context: &Context, channel: &mut Channel, tasks: &mut Tasks, paylo
             put_in_force(context, channel, tasks, new.into(), claims);
             Step::Stay
         }
-        Err(error) => Step::Shutdown(token::channel_text(&error)),
+        Err(error) => Step::Shutdown(token::channel_text(&error).into_owned()),
     }
 }
 
