@@ -10,7 +10,7 @@ use self::database::DatabaseError;
 pub use self::database::reason;
 use crate::{
     auth::jwt::Keys,
-    broadcast::Broadcasts,
+    broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics},
     config::{self, Settings},
     http::{
         self,
@@ -25,12 +25,12 @@ use crate::{
     },
     postgres_changes::{self, PostgresChanges},
     presence::Tracker,
-    replication::{self, worker::Worker},
+    replication::{self, Publication, worker::Worker},
     runtime::Drain,
     session::{self, Services},
     telemetry::Registry,
     tenants::{
-        Tenant,
+        Tenant, janitor,
         limits::{Limits, Meters},
     },
 };
@@ -82,7 +82,20 @@ pub async fn serve(
     let changes = changes(&settings);
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
-    Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
+    let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
+    let from_database = DatabaseBroadcasts::new(
+        Arc::clone(&tenant),
+        Arc::clone(&hub),
+        settings.messages.retention,
+        series,
+    );
+    // Broadcasts first: they wait for nothing, changes may wait for a lookup.
+    let sinks = (from_database, changes.pipeline());
+    Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
+    let janitor_metrics = janitor::Metrics::register(&mut registry);
+    if let Some(config) = janitor(&settings) {
+        janitor::spawn(config, &drain, &janitor_metrics);
+    }
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
@@ -133,14 +146,30 @@ fn changes(settings: &Settings) -> PostgresChanges {
 
 fn stream(settings: &Settings) -> replication::Config {
     let wanted = &settings.replication;
+    let mut publications = vec![Publication::of_the_user(wanted.publication.as_str())];
+    if settings.messages.broadcasts {
+        publications.push(Publication::messages());
+    }
     replication::Config {
         tenant: settings.tenant.name.clone(),
         slot_name: wanted.slot_name.clone(),
         temporary: wanted.slot_temporary,
-        publications: vec![wanted.publication.clone()],
+        publications,
         wal_budget_bytes: Some(wanted.wal_budget_bytes),
         ..replication::Config::new(settings.database.connect.clone())
     }
+}
+
+fn janitor(settings: &Settings) -> Option<janitor::Config> {
+    let wanted = settings.messages.janitor?;
+    Some(janitor::Config {
+        connect: settings.database.connect.clone(),
+        tenant: settings.tenant.name.clone(),
+        retention: settings.messages.retention,
+        first: wanted.first,
+        interval: wanted.interval,
+        jitter: wanted.jitter,
+    })
 }
 
 fn tenant(settings: &config::TenantSettings) -> Tenant {

@@ -7,6 +7,7 @@
 mod binary;
 pub mod join;
 pub mod message;
+pub mod persist;
 pub mod prepared;
 pub mod reply;
 pub mod size;
