@@ -41,8 +41,12 @@ codes! {
     ClientPresenceRateLimitReached,
     /// Too many connected users.
     ConnectionRateLimitReached,
+    /// The database has no connection left.
+    DatabaseLackOfConnections,
     /// An upgrade refused for another reason.
     ErrorConnectingToWebsocket,
+    /// No connection was free for a check.
+    IncreaseConnectionPool,
     /// A join field of a wrong type; the join goes on.
     InvalidJoinPayload,
     /// Expired, or without its required claims.
@@ -57,6 +61,8 @@ codes! {
     MalformedJWT,
     /// A frame that was dropped.
     MalformedWebSocketMessage,
+    /// No partition of `realtime.messages` for today.
+    MissingPartition,
     /// Too many messages a second.
     MessagePerSecondRateLimitReached,
     /// An upgrade without a token.
@@ -69,8 +75,12 @@ codes! {
     RealtimeDisabledForConfiguration,
     /// A suspended tenant.
     RealtimeDisabledForTenant,
+    /// A check that took too long.
+    QueryCanceled,
     /// The server is shutting down.
     RealtimeRestarting,
+    /// A policy that raised.
+    RlsPolicyError,
     /// A subscription that waits to be tried again.
     ReconnectSubscribeToPostgres,
     /// A client that does not read fast enough.

@@ -47,12 +47,12 @@ begin
     create function realtime.apply_rls(wal jsonb, max_record_bytes integer default 1048576)
     returns setof realtime.wal_rls language plpgsql volatile as $f$
     declare
-      entity regclass := format('%I.%I', wal ->> 'schema', wal ->> 'table')::regclass;
+      changed regclass := format('%I.%I', wal ->> 'schema', wal ->> 'table')::regclass;
       action realtime.action := case wal ->> 'action'
         when 'I' then 'INSERT' when 'U' then 'UPDATE' when 'D' then 'DELETE' when 'T' then 'TRUNCATE'
         else 'ERROR' end;
       keys text[] := array(select key ->> 'name' from jsonb_array_elements(wal -> 'pk') key);
-      has_rls boolean := (select relrowsecurity from pg_class where oid = entity);
+      has_rls boolean := (select relrowsecurity from pg_class where oid = changed);
       is_large boolean := octet_length(wal::text) > max_record_bytes;
       caller text := current_setting('role');
       role regrole;
@@ -72,7 +72,7 @@ begin
       end if;
       for role in
         select distinct s.claims_role from realtime.subscription s
-        where s.entity = apply_rls.entity and s.action_filter in ('*', action::text)
+        where s.entity = changed and s.action_filter in ('*', action::text)
       loop
         select
           coalesce(array_agg(c.item order by c.place) filter (where c.part = 'columns'), '{}'),
@@ -84,7 +84,7 @@ begin
             case when col ->> 'value' is null then 'null'::jsonb
               else realtime."cast"(col ->> 'value', t.oid::regtype) end,
             col ->> 'name' = any (keys),
-            has_column_privilege(role, entity, col ->> 'name', 'SELECT')
+            has_column_privilege(role, changed, col ->> 'name', 'SELECT')
           )::realtime.wal_column as item
           from (values ('columns'), ('identity')) parts (part),
             jsonb_array_elements(coalesce(wal -> parts.part, '[]')) with ordinality cols (col, place)
@@ -100,7 +100,7 @@ begin
             has_rls,
             array(
               select s.subscription_id from realtime.subscription s
-              where s.entity = apply_rls.entity and s.claims_role = role
+              where s.entity = changed and s.claims_role = role
                 and s.action_filter in ('*', action::text)
             ),
             array[case when cardinality(keys) = 0 then 'Error 400: Bad Request, no primary key'
@@ -109,19 +109,19 @@ begin
           continue;
         end if;
 
-        select format('select exists (select from %s where %s)', entity, string_agg(
+        select format('select exists (select from %s where %s)', changed, string_agg(
           format('%I = %L::%s', c.name, c.value #>> '{}', format_type(c.type_oid, -1)), ' and '))
         into row_exists from unnest(new_row) c where c.is_pkey;
 
         for chosen in
           select distinct coalesce(s.selected_columns, '{}') from realtime.subscription s
-          where s.entity = apply_rls.entity and s.claims_role = role
+          where s.entity = changed and s.claims_role = role
             and s.action_filter in ('*', action::text)
         loop
           seen := '{}';
           for listener in
             select s.subscription_id, s.claims, s.filters from realtime.subscription s
-            where s.entity = apply_rls.entity and s.claims_role = role
+            where s.entity = changed and s.claims_role = role
               and s.action_filter in ('*', action::text)
               and coalesce(s.selected_columns, '{}') = chosen
           loop
@@ -152,8 +152,8 @@ begin
             'columns', (
               select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'type', t.typname) order by a.attnum), '[]')
               from pg_attribute a join pg_type t on t.oid = a.atttypid
-              where a.attrelid = entity and a.attnum > 0 and not a.attisdropped
-                and has_column_privilege(role, entity, a.attnum, 'SELECT')
+              where a.attrelid = changed and a.attnum > 0 and not a.attisdropped
+                and has_column_privilege(role, changed, a.attnum, 'SELECT')
                 and (cardinality(chosen) = 0 or a.attname = any (chosen) or a.attname = any (keys))
             )
           );

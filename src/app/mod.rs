@@ -9,12 +9,19 @@ use thiserror::Error;
 use self::database::DatabaseError;
 pub use self::database::reason;
 use crate::{
-    auth::jwt::Keys,
-    broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics},
+    auth::{
+        Jwks, JwksSource, Keys,
+        jwks::JwksError,
+        jwks_fetch::{Address, AddressError},
+        jwks_source,
+    },
+    authorization::{self, Authorizer},
+    broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
     config::{self, Settings},
     http::{
         self,
         directory::Directory,
+        inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
     },
@@ -53,18 +60,25 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
+    /// The keys of tokens cannot be used.
+    #[error("the key set cannot be used: {0}")]
+    KeySet(#[from] JwksError),
+    /// The address of the keys cannot be used.
+    #[error("the key set cannot be fetched: its URL {0}")]
+    KeySetUrl(#[from] AddressError),
     /// The database needs an operator.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// Runs until `stop` completes, then drains.
+/// Runs until `stop` completes, then drains. `page` is what the inspector is told.
 ///
 /// # Errors
 ///
 /// See [`AppError`].
 pub async fn serve(
     settings: Settings,
+    page: Page,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
@@ -77,31 +91,38 @@ pub async fn serve(
     let drain = Drain::new();
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
-    let tenant = Arc::new(tenant(&settings.tenant));
+    let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
     let hub = Arc::new(Hub::new());
-    let changes = changes(&settings);
+    let pool = pool(&settings);
+    let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
+    let changes = changes(&settings, pool.clone());
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
+    let replays = Replays::new(pool.clone(), series.clone());
     let from_database = DatabaseBroadcasts::new(
         Arc::clone(&tenant),
         Arc::clone(&hub),
         settings.messages.retention,
         series,
     );
+    let readiness = from_database.readiness();
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
     let sinks = (from_database, changes.pipeline());
     Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
-    if let Some(config) = janitor(&settings) {
-        janitor::spawn(config, &drain, &janitor_metrics);
-    }
+    let janitor = match janitor(&settings) {
+        Some(config) => janitor::spawn(config, &drain, &janitor_metrics),
+        None => janitor::Handle::default(),
+    };
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
+        messages: Messages { readiness, replays, store: Store::new(pool), janitor },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
         drain: drain.clone(),
+        authorizer,
         changes,
         hub,
         tenant,
@@ -109,6 +130,8 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
+        // Only a server started for development has keys to give away.
+        inspector: Arc::new(page),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
@@ -130,13 +153,16 @@ pub async fn serve(
     Ok(())
 }
 
-fn changes(settings: &Settings) -> PostgresChanges {
-    let pool = Pool::new(PoolConfig {
+fn pool(settings: &Settings) -> Pool {
+    Pool::new(PoolConfig {
         connect: settings.database.connect.clone(),
         size: settings.database.pool_size,
         wait: settings.database.pool_wait,
         session: SessionConfig::new("rowcast"),
-    });
+    })
+}
+
+fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
     let config = postgres_changes::Config {
         publication: settings.replication.publication.as_str().into(),
         max_record_bytes: settings.replication.max_record_bytes,
@@ -172,7 +198,23 @@ fn janitor(settings: &Settings) -> Option<janitor::Config> {
     })
 }
 
-fn tenant(settings: &config::TenantSettings) -> Tenant {
+/// The keys as set up; those at a URL are fetched from now on.
+fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
+    let jwks = settings.jwt_jwks.as_ref().map(Jwks::from_map).transpose()?;
+    if let Some(jwks) = &jwks {
+        jwks.warn_of_skipped();
+    }
+    let secret = settings.jwt_secret.as_ref().map(config::Secret::expose);
+    let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
+    let Some(published) = &settings.jwks_url else { return Ok(keys) };
+    let address = Address::new(&published.url, published.allow_http)?;
+    let config = jwks_source::Config::every(published.refresh);
+    let source = Arc::new(JwksSource::new(address, config));
+    drain.spawn("jwks", Arc::clone(&source).run(drain.clone()));
+    Ok(keys.with_source(source))
+}
+
+fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result<Tenant, AppError> {
     let wanted = &settings.limits;
     let limits = Limits {
         max_concurrent_users: usize::try_from(wanted.max_concurrent_users).unwrap_or(usize::MAX),
@@ -186,14 +228,14 @@ fn tenant(settings: &config::TenantSettings) -> Tenant {
             .unwrap_or(u32::MAX),
         client_presence_window: wanted.client_presence_window,
     };
-    Tenant {
+    Ok(Tenant {
         name: settings.name.as_str().into(),
-        keys: Keys::new(settings.jwt_secret.expose(), settings.claim_validators.clone()),
+        keys: keys(settings, drain)?,
         meters: Meters::new(&limits),
         limits,
         private_only: wanted.private_only,
         presence_enabled: wanted.presence_enabled,
-    }
+    })
 }
 
 fn sockets(settings: &config::SocketSettings) -> session::Config {
@@ -207,7 +249,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(|secret| secret.expose()).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
     let refused = settings.blocklist.iter().map(|token| token.expose().to_owned()).collect();
     Guard::new(&secrets, refused)
 }

@@ -63,3 +63,10 @@ pub enum AuthorizeError {
     #[error("the database cannot be reached")]
     Unavailable,
 }
+
+impl AuthorizeError {
+    /// True if asking again may bring an answer.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Policy { .. })
+    }
+}

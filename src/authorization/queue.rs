@@ -133,9 +133,7 @@ impl Shared {
     async fn run(&self, batch: Vec<Waiting>) {
         let questions: Vec<Question> = batch.iter().map(|each| each.question.clone()).collect();
         let mut answers = self.probe(&questions).await;
-        if questions.len() > 1
-            && answers.iter().any(|answer| *answer == Err(AuthorizeError::Canceled))
-        {
+        if questions.len() > 1 && answers.contains(&Err(AuthorizeError::Canceled)) {
             // One slow policy must not cost the others their answer: ask one by one.
             answers = Vec::with_capacity(questions.len());
             for question in &questions {
@@ -181,6 +179,6 @@ fn unavailable(error: &PoolError) -> AuthorizeError {
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,
-        PoolError::Connect(_) => AuthorizeError::Unavailable,
+        PoolError::Connect(_) | PoolError::Closed => AuthorizeError::Unavailable,
     }
 }

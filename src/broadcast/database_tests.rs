@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    auth::jwt::Keys,
+    auth::Keys,
     broadcast::metrics::DatabaseMetrics,
     hub::{
         Subscriber,
@@ -49,7 +49,7 @@ impl Bench {
         let meters = Meters::new(&limits);
         let tenant = Tenant {
             name: "t".into(),
-            keys: Keys::new("secret", serde_json::Map::new()),
+            keys: Keys::new(Some("secret"), None, serde_json::Map::new()),
             limits,
             meters,
             private_only: false,

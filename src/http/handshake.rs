@@ -1,14 +1,16 @@
 //! Who may open a WebSocket: the checks before the upgrade, in their order.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use axum::http::{HeaderMap, StatusCode, Uri};
 
 use crate::{
-    auth::Claims,
     error_code::ErrorCode,
     protocol::Vsn,
-    session::{Services, token},
+    session::{Credentials, Services, token},
 };
 
 use super::directory::Directory;
@@ -20,10 +22,8 @@ pub struct Accepted {
     pub services: Arc<Services>,
     /// The serializer.
     pub vsn: Vsn,
-    /// The connection's token.
-    pub token: Arc<str>,
-    /// Its claims.
-    pub claims: Claims,
+    /// Who opens it.
+    pub credentials: Credentials,
 }
 
 /// An upgrade that may not.
@@ -36,18 +36,23 @@ pub enum Refused {
         /// HTTP status.
         status: StatusCode,
         /// What the client is told.
-        text: &'static str,
+        text: Cow<'static, str>,
         /// For logs and metrics.
         code: ErrorCode,
     },
 }
 
-/// Checks a request: version, tenant, token, limits.
+/// Checks a request: version, tenant, token, limits. Waits only for the keys of
+/// a token that names one not seen before.
 ///
 /// # Errors
 ///
 /// [`Refused`] at the first check that fails.
-pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Accepted, Refused> {
+pub async fn check(
+    directory: &Directory,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Accepted, Refused> {
     let query = uri.query().unwrap_or_default();
     let vsn = Vsn::parse(parameter(query, "vsn").as_deref()).ok_or(Refused::Version)?;
     let services = directory.find(headers).ok_or(because(
@@ -61,7 +66,7 @@ pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Ac
         ErrorCode::MissingAPIKey,
     ))?;
     let tenant = &services.tenant;
-    let claims = tenant.verify(&token).map_err(|error| {
+    let claims = tenant.verify_or_refresh(&token).await.map_err(|error| {
         let (status, text, code) = token::upgrade_refusal(&error);
         because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
     })?;
@@ -73,11 +78,27 @@ pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Ac
         let (text, code) = ("Too many joins per second", ErrorCode::JoinsRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }
-    Ok(Accepted { services: Arc::clone(services), vsn, token: token.into(), claims })
+    let credentials = Credentials { token: token.into(), claims, headers: extra(headers) };
+    Ok(Accepted { services: Arc::clone(services), vsn, credentials })
 }
 
-fn because(status: StatusCode, text: &'static str, code: ErrorCode) -> Refused {
-    Refused::Because { status, text, code }
+/// The `x-*` headers as a JSON object: all that policies see of the upgrade.
+fn extra(headers: &HeaderMap) -> Arc<str> {
+    let mut object = serde_json::Map::new();
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        object.insert(name.as_str().to_owned(), value.into());
+    }
+    if object.is_empty() {
+        // Nearly every socket: share one.
+        static NONE: LazyLock<Arc<str>> = LazyLock::new(|| "{}".into());
+        return Arc::clone(&NONE);
+    }
+    serde_json::Value::Object(object).to_string().into()
+}
+
+fn because(status: StatusCode, text: impl Into<Cow<'static, str>>, code: ErrorCode) -> Refused {
+    Refused::Because { status, text: text.into(), code }
 }
 
 /// The token: the header wins, even if it is useless.

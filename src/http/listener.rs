@@ -36,24 +36,24 @@ pub async fn serve(listener: TcpListener, router: Router, config: Config, drain:
         .header_read_timeout(config.handshake_timeout)
         .max_buf_size(config.max_header_bytes.max(SMALLEST_HEAD));
     loop {
-        let (stream, seat) = tokio::select! {
+        let (stream, peer, seat) = tokio::select! {
             accepted = accept(&listener, &seats) => accepted,
             () = drain.started() => return,
         };
-        let serving = connection(stream, seat, http.clone(), router.clone(), drain.clone());
+        let serving = connection(stream, peer, seat, http.clone(), router.clone(), drain.clone());
         drain.spawn("connection", serving);
     }
 }
 
-async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, Seat) {
+async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, Peer, Seat) {
     loop {
         // The semaphore is never closed.
         let seat = Arc::clone(seats).acquire_owned().await.ok();
         match listener.accept().await {
-            Ok((stream, _peer)) => {
+            Ok((stream, peer)) => {
                 // Frames are whole when they are written: waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                return (stream, Seat(seat));
+                return (stream, Peer(peer), Seat(seat));
             }
             Err(error) => {
                 // Usually no file descriptor is left: give open sockets time to end.
@@ -69,6 +69,7 @@ struct Seat(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphor
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     seat: Seat,
     http: http1::Builder,
     router: Router,
@@ -79,6 +80,7 @@ async fn connection(
         let mut router = router.clone();
         // An upgraded connection outlives this task and keeps its seat.
         request.extensions_mut().insert(ConnectionSeat(Arc::clone(&seat)));
+        request.extensions_mut().insert(peer);
         async move { router.call(request.map(Body::new)).await.map_err(|never: Infallible| never) }
     });
     let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -95,6 +97,10 @@ async fn connection(
         }
     }
 }
+
+/// Whom a connection comes from; every request carries it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// Lets whoever takes a connection over keep it counted.
 #[derive(Clone)]

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod error;
 pub mod handshake;
 pub mod health;
+pub mod inspector;
 pub mod listener;
 pub mod metrics;
 pub mod websocket;
@@ -19,7 +20,7 @@ use axum::{
 };
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
-use self::{directory::Directory, error::ApiError, metrics::MetricsPage};
+use self::{directory::Directory, error::ApiError, inspector::Page, metrics::MetricsPage};
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct State {
     pub directory: Directory,
     /// `/metrics`.
     pub metrics: MetricsPage,
+    /// The page at `/`.
+    pub inspector: Arc<Page>,
     /// Times and sizes.
     pub config: Config,
 }
@@ -53,6 +56,7 @@ pub fn router(state: Arc<State>) -> Router {
         .nest("/realtime/v1", gateway)
         .route("/healthcheck", get(health::healthcheck))
         .route("/metrics", get(metrics::page))
+        .merge(inspector::routes(Arc::clone(&state.inspector)))
         .fallback(|| async { ApiError::NotFound })
         .with_state(state)
 }

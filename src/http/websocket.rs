@@ -57,7 +57,8 @@ pub async fn upgrade(
     if request.method() != Method::GET {
         return StatusCode::BAD_REQUEST.into_response();
     }
-    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()) {
+    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()).await
+    {
         Ok(accepted) => accepted,
         Err(refused) => return refuse(&state, refused).await,
     };
@@ -91,7 +92,7 @@ async fn refuse(state: &State, refused: Refused) -> Response<Body> {
         Refused::Because { status, text, code } => {
             tracing::info!(%code, status = status.as_u16(), "upgrade refused: {text}");
             tokio::time::sleep(state.config.connect_error_backoff).await;
-            error::message(status, "error", text)
+            error::message(status, "error", &text)
         }
     }
 }
@@ -130,8 +131,8 @@ async fn serve(
     let early = parts.read_buf.to_vec();
     let stream =
         WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
-    let Accepted { services, vsn, token, claims } = accepted;
-    let socket = Socket::new(services, vsn, token, claims);
+    let Accepted { services, vsn, credentials } = accepted;
+    let socket = Socket::new(services, vsn, credentials);
     Box::pin(socket.run(WebSocket(stream))).await;
 }
 

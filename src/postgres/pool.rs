@@ -52,6 +52,9 @@ pub enum PoolError {
     /// The server has no connection left for us (53300).
     #[error("the server has too many connections")]
     TooManyConnections(#[source] SessionError),
+    /// The pool was closed.
+    #[error("the connection pool is closed")]
+    Closed,
     /// No new connection.
     #[error(transparent)]
     Connect(SessionError),
@@ -62,6 +65,7 @@ impl PoolError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Exhausted { .. } | Self::TooManyConnections(_) => true,
+            Self::Closed => false,
             Self::Connect(error) => error.is_transient(),
         }
     }
@@ -108,8 +112,7 @@ impl Pool {
         let permit = tokio::time::timeout(config.wait, permits.acquire_owned())
             .await
             .map_err(|_| exhausted())?
-            // Closed only by `close`.
-            .map_err(|_| exhausted())?;
+            .map_err(|_| PoolError::Closed)?;
         let client = match self.shared.idle() {
             Some(client) => client,
             None => session::connect(&config.connect, &config.session).await?,
@@ -150,6 +153,9 @@ impl fmt::Debug for Pool {
 }
 
 /// One connection, returned when dropped. Use it as a [`Client`].
+///
+/// A caller that gives up on a statement half way leaves the connection busy
+/// with it until `statement_timeout`; [`Lease::discard`] spares the next one.
 ///
 /// [`Client::transaction`] rolls back by itself. Whoever changes the session in
 /// another way (`SET`, a hand-written `BEGIN`, a temporary table) calls

@@ -75,16 +75,13 @@ impl Index {
             Some(fitted) => (Some(fitted.tests), fitted.hashed),
             None => (None, None),
         };
-        let place = match hashed {
-            Some((column, key)) => {
-                let hashed = self.hashed_column(column, kind(column));
-                hashed.keys.entry(key.clone()).or_default().push(at);
-                Place::Hashed { column, key }
-            }
-            None => {
-                self.rest.push(at);
-                Place::Rest(self.rest.len() - 1)
-            }
+        let place = if let Some((column, key)) = hashed {
+            let hashed = self.hashed_column(column, kind(column));
+            hashed.keys.entry(key.clone()).or_default().push(at);
+            Place::Hashed { column, key }
+        } else {
+            self.rest.push(at);
+            Place::Rest(self.rest.len() - 1)
         };
         self.by_rule.insert(Arc::clone(&rule), at);
         let matcher = Matcher { rule, shape, uses: Vec::new(), tests, place };

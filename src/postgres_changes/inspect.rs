@@ -9,6 +9,9 @@ use super::subscription::Binding;
 /// Elixir breaks a list over lines when it does not fit this width.
 const WIDTH: usize = 80;
 
+/// The items of a broken list stand this far in.
+const INDENT: usize = 2;
+
 /// A string in quotes.
 pub(super) fn string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -39,7 +42,7 @@ pub(super) fn string(text: &str) -> String {
 
 /// A list of strings.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
-    wrap("[", items.map(string).collect(), "]")
+    flex("[", &items.map(string).collect::<Vec<_>>(), "]", 0)
 }
 
 /// A JSON value, as Elixir holds it.
@@ -49,30 +52,34 @@ pub(super) fn value(value: &Value) -> String {
         Value::Bool(bool) => bool.to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => string(text),
-        Value::Array(items) => wrap("[", items.iter().map(self::value).collect(), "]"),
+        Value::Array(items) => {
+            let simple = !items.iter().any(|item| item.is_array() || item.is_object());
+            let items: Vec<_> = items.iter().map(self::value).collect();
+            if simple { flex("[", &items, "]", 0) } else { strict("[", &items, &items, "]") }
+        }
         Value::Object(map) => {
             // Small Erlang maps keep their keys in order.
             let mut pairs: Vec<_> = map.iter().collect();
             pairs.sort_unstable_by(|left, right| left.0.cmp(right.0));
-            let pairs = pairs
+            let pairs: Vec<_> = pairs
                 .into_iter()
-                .map(|(key, item)| format!("{} => {}", string(key), self::value(item)));
-            wrap("%{", pairs.collect(), "}")
+                .map(|(key, item)| format!("{} => {}", string(key), self::value(item)))
+                .collect();
+            strict("%{", &pairs, &pairs, "}")
         }
     }
 }
 
 /// The parameters of a binding, as error messages show them.
 pub(super) fn binding(binding: &Binding) -> String {
-    let filters = binding.filters.iter().map(|filter| {
-        format!(
-            "{{{}, {}, {}, {}}}",
-            string(&filter.column),
-            string(filter.op.name()),
-            string(&filter.value),
-            filter.negated
-        )
-    });
+    let tuples = |column: usize| -> Vec<String> {
+        let filters = binding.filters.iter();
+        let parts = filters.map(|filter| {
+            let negated = filter.negated.to_string();
+            [string(&filter.column), string(filter.op.name()), string(&filter.value), negated]
+        });
+        parts.map(|parts| flex("{", &parts, "}", column)).collect()
+    };
     let select = match &binding.select {
         Some(columns) => list(columns.iter().map(|column| &**column)),
         None => "nil".to_owned(),
@@ -82,21 +89,42 @@ pub(super) fn binding(binding: &Binding) -> String {
         binding.event.name(),
         binding.schema.as_str(),
         binding.table.as_str(),
-        wrap("[", filters.collect(), "]"),
+        strict("[", &tuples(0), &tuples(INDENT), "]"),
     )
 }
 
-/// On one line if it fits, else one item a line.
-fn wrap(open: &str, items: Vec<String>, close: &str) -> String {
-    let width: usize = items.iter().map(|item| item.chars().count() + 2).sum();
-    if width + open.len() + close.len() <= WIDTH + 2 {
-        return format!("{open}{}{close}", items.join(", "));
+fn flat(open: &str, items: &[String], close: &str) -> Option<String> {
+    let text = format!("{open}{}{close}", items.join(", "));
+    (text.chars().count() <= WIDTH && !text.contains('\n')).then_some(text)
+}
+
+/// On one line if it fits, else one item a line, for which `broken` are the items.
+fn strict(open: &str, items: &[String], broken: &[String], close: &str) -> String {
+    flat(open, items, close).unwrap_or_else(|| {
+        let indent = " ".repeat(INDENT);
+        format!("{open}\n{indent}{}\n{close}", broken.join(&format!(",\n{indent}")))
+    })
+}
+
+/// As many items on a line as fit, from this column on.
+fn flex(open: &str, items: &[String], close: &str, column: usize) -> String {
+    let indent = column + open.len();
+    let (mut out, mut at) = (open.to_owned(), indent);
+    for (number, item) in items.iter().enumerate() {
+        // What follows an item must fit behind it: a comma, or the end.
+        let width = item.chars().count() + 1;
+        if number > 0 && at + 1 + width > WIDTH {
+            out.push_str(",\n");
+            out.push_str(&" ".repeat(indent));
+            at = indent;
+        } else if number > 0 {
+            out.push_str(", ");
+            at += 1;
+        }
+        out.push_str(item);
+        at += width;
     }
-    let indent = " ".repeat(if open == "[" { 1 } else { 2 });
-    if open == "[" {
-        return format!("{open}{}{close}", items.join(&format!(",\n{indent}")));
-    }
-    format!("{open}\n{indent}{}\n{close}", items.join(&format!(",\n{indent}")))
+    out + close
 }
 
 #[cfg(test)]
@@ -115,9 +143,17 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_does_not_fit_is_wrapped() {
-        let items = ["x"; 30];
-        let text = list(items.into_iter());
-        assert!(text.starts_with("[\"x\",\n \"x\",\n"), "{text}");
+    fn what_does_not_fit_a_line_is_wrapped() {
+        let words = ["twelve chars"; 6];
+        assert_eq!(
+            list(words.into_iter()),
+            "[\"twelve chars\", \"twelve chars\", \"twelve chars\", \"twelve chars\", \"twelve chars\",\n \"twelve chars\"]"
+        );
+        let item = r#"{"table":"t","filter":"some_column=eq.some value,other_column=neq.other value,id=eq.1"}"#;
+        let item = item.replacen('{', "{\"schema\":\"s\",", 1);
+        assert_eq!(
+            binding(&Binding::parse(&item).unwrap()),
+            "[event: *, schema: s, table: t, filters: [\n  {\"some_column\", \"eq\", \"some value\", false},\n  {\"other_column\", \"neq\", \"other value\", false},\n  {\"id\", \"eq\", \"1\", false}\n], select: nil]"
+        );
     }
 }

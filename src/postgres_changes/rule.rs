@@ -100,13 +100,12 @@ impl Rule {
                 })
                 .collect::<Option<_>>()
                 .ok_or_else(|| raised(format!("the type of column {} changed", filter.column)))?;
-            if fitted.hashed.is_none()
-                && let Some(key) = compile::hash_key(filter, &column.filter, &values)
-            {
-                fitted.hashed = Some((at, key));
-                continue;
+            // Compiled in any case: a value that is not understood must not pass.
+            let test = compile::compile(filter, &column.filter, &values)?;
+            match compile::hash_key(filter, &column.filter, &values) {
+                Some(key) if fitted.hashed.is_none() => fitted.hashed = Some((at, key)),
+                _ => fitted.tests.push((at, test)),
             }
-            fitted.tests.push((at, compile::compile(filter, &column.filter, &values)?));
         }
         Ok(fitted)
     }

@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 use super::{
     catalog::{Casts, Described},
     image::Image,
@@ -17,10 +19,13 @@ use super::{
     rule::Rule,
     table::{Readers, TableState},
 };
-use crate::replication::{
-    change::Change,
-    position::{Epoch, Lsn},
-    relation::Relation,
+use crate::{
+    protocol::prepared::Frame,
+    replication::{
+        change::Change,
+        position::{Epoch, Lsn},
+        relation::Relation,
+    },
 };
 
 /// Tables whose rows concern nobody, remembered up to this many.
@@ -64,6 +69,8 @@ pub(super) struct Entry<'a> {
     pub(super) tables: Vec<&'a Described>,
     pub(super) member: Member,
     pub(super) moment: Moment,
+    /// Queued before any change.
+    pub(super) ready: Option<Frame>,
 }
 
 impl State {
@@ -146,12 +153,19 @@ impl State {
             return false;
         }
         self.installed += 1;
+        if let (Some(known), Some(described)) = (self.tables.get_mut(&oid), &described)
+            && known.confirm(described, relation, ticket)
+        {
+            return true;
+        }
         let names = self.names(oid, relation.map(|relation| &**relation));
         let before = self.tables.remove(&oid);
         let relation =
             relation.cloned().or_else(|| before.as_ref().and_then(|table| table.relation.clone()));
-        for group in self.groups.iter_mut() {
-            group.places.retain(|(place, _, _)| *place != oid);
+        for used in before.iter().flat_map(|table| table.index.all()).flat_map(|m| &m.uses) {
+            if let Some(group) = self.groups.group_mut(used.group) {
+                group.places.retain(|(place, _, _)| *place != oid);
+            }
         }
         let uses = names.map(|(schema, table)| self.groups.covering(&schema, &table));
         let uses = uses.unwrap_or_default();
@@ -205,6 +219,9 @@ impl State {
         }
         self.members += 1;
         let id = self.members;
+        if let Some(frame) = entry.ready {
+            entry.member.outbox.push(frame);
+        }
         if let Some(group) = self.groups.group_mut(at) {
             group.members.push(Member { id, ..entry.member });
         }
@@ -261,13 +278,12 @@ impl State {
                 continue;
             }
             let known = rendered.iter().find(|(known, _)| known == at);
-            let data = match known {
-                Some((_, data)) => bytes::Bytes::clone(data),
-                None => {
-                    let data = table.render(&image, shape, committed_at, max_record_bytes);
-                    rendered.push((*at, data.clone()));
-                    data
-                }
+            let data = if let Some((_, data)) = known {
+                Bytes::clone(data)
+            } else {
+                let data = table.render(&image, shape, committed_at, max_record_bytes);
+                rendered.push((*at, data.clone()));
+                data
             };
             let bindings = &group.key.bindings;
             let ids = run.iter().filter_map(|(used, _)| bindings.get(used.binding as usize));
@@ -327,3 +343,7 @@ fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -19,7 +19,10 @@ use super::{
     subscription::Binding,
 };
 use crate::{
-    hub::outbox::Outbox, postgres::pool::Pool, protocol::Vsn, replication::position::Lsn,
+    hub::outbox::Outbox,
+    postgres::pool::Pool,
+    protocol::{Vsn, prepared::Frame},
+    replication::position::Lsn,
     topic::Topic,
 };
 
@@ -67,6 +70,9 @@ pub struct Subscribe {
     pub claims: Arc<str>,
     /// Where frames go.
     pub outbox: Arc<Outbox>,
+    /// Queued the moment the subscription is in place, before any change: the
+    /// system message that says so.
+    pub ready: Option<Frame>,
 }
 
 /// Why there is no subscription.
@@ -147,7 +153,8 @@ impl PostgresChanges {
         let tables = prepared.iter().flat_map(|prepared| prepared.tables.iter()).collect();
         let (outbox, claims) = (Arc::clone(&request.outbox), Arc::clone(&request.claims));
         let member = Member { id: 0, from, outbox, claims };
-        let entry = Entry { key, rules, tables, member, moment };
+        let ready = request.ready.clone();
+        let entry = Entry { key, rules, tables, member, moment, ready };
         let (group, member) = self.shared.lock().enter(entry)?;
         Ok(Registration { shared: Arc::clone(&self.shared), group, member })
     }

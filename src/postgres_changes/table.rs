@@ -47,6 +47,25 @@ impl TableState {
         self.relation.as_ref().is_some_and(|known| known.version == relation.version)
     }
 
+    /// Takes a new description over if it says nothing new, so that a table
+    /// that was only described again keeps its index. False if it does.
+    pub(super) fn confirm(
+        &mut self,
+        described: &Described,
+        relation: Option<&Arc<Relation>>,
+        ticket: u64,
+    ) -> bool {
+        let Some(relation) = relation.filter(|_| self.relation.is_some()) else { return false };
+        let same = self.table == described.table
+            && self.roles == described.roles
+            && self.layout == layout(&described.table, Some(relation));
+        if same {
+            self.relation = Some(Arc::clone(relation));
+            self.ticket = ticket;
+        }
+        same
+    }
+
     /// Puts a binding's rule in place and answers where. A rule that does not
     /// fit the table stays for its errors and never matches.
     pub(super) fn attach(&mut self, used: Use, rule: &Arc<Rule>, casts: &Casts) -> usize {

@@ -21,6 +21,9 @@ pub(super) enum StreamError {
         /// Its setting.
         found: String,
     },
+    /// A standby of a version that cannot decode there.
+    #[error("the server is a standby; it can stream once it is promoted")]
+    InRecovery,
     /// The server did not say who it is.
     #[error("the server's answer to {0} cannot be read")]
     Answer(&'static str),
@@ -77,7 +80,11 @@ impl StreamError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Wire(error) => error.is_transient(),
-            Self::Decode(_) | Self::Assemble(_) | Self::SlotInUse { .. } | Self::OverBudget => true,
+            Self::Decode(_)
+            | Self::Assemble(_)
+            | Self::InRecovery
+            | Self::SlotInUse { .. }
+            | Self::OverBudget => true,
             Self::WalLevel { .. }
             | Self::Answer(_)
             | Self::SlotForeign { .. }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,9 @@ impl Guard {
         let Some(budget) = self.config.wal_budget_bytes else {
             return std::future::pending().await;
         };
-        let mut ticks = interval(self.config.wal_budget_interval);
+        // The start has just looked.
+        let period = self.config.wal_budget_interval;
+        let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Once the link is stopped the next start finishes the work.
         while !self.stop_link.is_cancelled() {
@@ -67,7 +69,7 @@ impl Guard {
             Status::Streaming { epoch } => {
                 *status = Status::Interrupted {
                     epoch: *epoch,
-                    since: tokio::time::Instant::now(),
+                    since: Instant::now(),
                     reason: "the slot held back too much log".into(),
                     slot_exists: false,
                 };

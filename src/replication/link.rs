@@ -107,11 +107,18 @@ impl Link {
     }
 
     /// Reports what is confirmed and hangs up.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(mut self) {
         self.stop.cancel();
-        // Unblocks a pump that waits for room.
-        drop(self.events);
-        let _ = self.task.await;
+        // Unblocks a pump that waits to report the end.
+        self.events.close();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Link {
+    /// A link nobody reads from hangs up, also when the apply loop panicked.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

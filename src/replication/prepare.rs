@@ -61,13 +61,13 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, StreamError> {
     let startup = startup(config, Mode::Replication);
     let mut connection = Connection::open(&config.connect, &startup).await?;
+    let wal_sender_timeout = check_settings(&mut connection).await?;
     let (system_id, timeline) = identify(&mut connection).await?;
     if let Some(old) = history.epoch
         && (old.system_id, old.timeline) != (system_id, timeline)
     {
         history.note(Gap::NewHistory);
     }
-    let wal_sender_timeout = check_settings(&mut connection).await?;
     publication::ensure(&mut connection, &config.publications, config.create_publications).await?;
     let confirmed = ensure_slot(config, history, status, &mut connection).await?;
 
@@ -87,7 +87,7 @@ pub(super) async fn prepare(
 /// How our connections start.
 pub(super) fn startup(config: &Config, mode: Mode) -> Startup {
     Startup {
-        application_name: format!("rowcast {}", config.slot_name),
+        application_name: "rowcast-replication".to_owned(),
         mode,
         timeout: config.connect_timeout,
     }
@@ -99,7 +99,7 @@ async fn identify(connection: &mut Connection) -> Result<(u64, u32), StreamError
     rows.parse(0, 0).zip(rows.parse(0, 1)).ok_or(unreadable)
 }
 
-/// Checks `wal_level` and returns `wal_sender_timeout`.
+/// Checks that the server can stream and returns `wal_sender_timeout`.
 async fn check_settings(connection: &mut Connection) -> Result<Duration, StreamError> {
     if connection.server_version() >= 140_000 {
         // So that a backend that waits to create a slot notices when we are
@@ -110,13 +110,19 @@ async fn check_settings(connection: &mut Connection) -> Result<Duration, StreamE
         }
     }
     let sql = "SELECT current_setting('wal_level'), \
-               (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout')";
+               (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'), \
+               pg_is_in_recovery()";
     let rows = connection.query(sql).await?;
     match rows.text(0, 0) {
         Some("logical") => {}
         found => {
             return Err(StreamError::WalLevel { found: found.unwrap_or("unknown").to_owned() });
         }
+    }
+    // Asked before the timeline: a promotion after it would go by unseen.
+    // From 16 on a standby can stream as it is.
+    if rows.text(0, 2) == Some("t") && connection.server_version() < 160_000 {
+        return Err(StreamError::InRecovery);
     }
     Ok(Duration::from_millis(rows.parse(0, 1).unwrap_or(60_000)))
 }
@@ -134,11 +140,12 @@ async fn ensure_slot(
             history.slot_exists = false;
             status.send_if_modified(|status| match status {
                 Status::Interrupted { slot_exists, .. } => std::mem::take(slot_exists),
-                Status::Starting { detail } => {
-                    *detail = "creating the slot; waits for open transactions".into();
+                Status::Stopped | Status::Streaming { .. } => false,
+                Status::Starting { .. } | Status::Standby { .. } | Status::Failed { .. } => {
+                    let detail = "creating the slot; waits for open transactions".into();
+                    *status = Status::Starting { detail };
                     true
                 }
-                _ => false,
             });
             // Before the attempt: if the answer gets lost, the slot is there
             // next time and nothing else would tell.

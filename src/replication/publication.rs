@@ -25,8 +25,9 @@ pub(super) async fn ensure(
             Err(WireError::Server(error)) if &*error.code == "42710" => {}
             Err(WireError::Server(error)) if &*error.code == "42501" => {
                 let message = error.message.to_string();
-                let user = current_user(connection).await?;
-                let (name, remedy) = (name.clone(), change);
+                let (user, grant) = missing_grant(connection).await?;
+                let remedy = if publication.table.is_some() { change } else { grant };
+                let name = name.clone();
                 return Err(StreamError::PublicationDenied { name, user, message, remedy });
             }
             Err(error) => return Err(error.into()),
@@ -78,9 +79,13 @@ async fn change(
     })
 }
 
-async fn current_user(connection: &mut Connection) -> Result<String, WireError> {
-    let rows = connection.query("SELECT current_user").await?;
-    Ok(rows.text(0, 0).unwrap_or_default().to_owned())
+/// Our user, and the grant with which it could create publications.
+async fn missing_grant(connection: &mut Connection) -> Result<(String, String), WireError> {
+    let sql = "SELECT current_user, format('GRANT CREATE ON DATABASE \"%s\" TO \"%s\"', \
+               current_database(), current_user)";
+    let rows = connection.query(sql).await?;
+    let text = |column| rows.text(0, column).unwrap_or_default().to_owned();
+    Ok((text(0), text(1)))
 }
 
 /// A string literal. Works in SQL and in replication commands, whose grammar

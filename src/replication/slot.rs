@@ -77,7 +77,7 @@ pub(super) async fn create(
     };
     let name = identifier(name);
     let command = format!("CREATE_REPLICATION_SLOT {name} {kind}LOGICAL pgoutput {options}");
-    match connection.query(&command).await {
+    match connection.query_patiently(&command).await {
         Ok(rows) => {
             rows.parse(0, 1).map(Some).ok_or(StreamError::Answer("CREATE_REPLICATION_SLOT"))
         }
@@ -105,7 +105,8 @@ pub(super) async fn skip_to_now(
     let name_literal = literal(name);
     let sql =
         format!("SELECT pg_replication_slot_advance({name_literal}, pg_current_wal_flush_lsn())");
-    match connection.query(&sql).await {
+    // Reads all the log in between.
+    match connection.query_patiently(&sql).await {
         Ok(_) => Ok(true),
         Err(error) => match in_use(error.into(), name) {
             StreamError::Wire(WireError::Server(error)) => {

@@ -42,7 +42,7 @@ pub enum Status {
         /// What to change.
         reason: Arc<str>,
     },
-    /// Ended by a drain.
+    /// Ended for good: by a drain, or because the sink panicked.
     Stopped,
 }
 
@@ -80,7 +80,7 @@ pub struct Handle {
 impl Handle {
     /// A handle and the end that its worker writes to. Public for tests of
     /// others, which play the worker.
-    pub fn new() -> (watch::Sender<Status>, Self) {
+    pub fn channel() -> (watch::Sender<Status>, Self) {
         let (sender, status) = watch::channel(Status::Starting { detail: "connecting".into() });
         (sender, Self { status })
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     apply::{Ended, apply},
@@ -40,7 +41,7 @@ pub struct Worker<S> {
 impl<S: ChangeSink> Worker<S> {
     /// Starts the stream; it ends, in order, when `drain` begins.
     pub fn spawn(config: Config, sink: S, drain: &Drain, metrics: &Metrics) -> Handle {
-        let (status, handle) = Handle::new();
+        let (status, handle) = Handle::channel();
         let worker = Self {
             series: metrics.series(&config.tenant),
             config: Arc::new(config),
@@ -96,7 +97,7 @@ impl<S: ChangeSink> Worker<S> {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.status.send_replace(Status::Stopped);
+        // Dropping the worker says that it stopped.
     }
 
     /// Streams until it breaks or a drain begins.
@@ -117,7 +118,7 @@ impl<S: ChangeSink> Worker<S> {
             stop_link: link.stopper(),
             status: self.status.clone(),
         };
-        let guard = runtime::spawn("replication-guard", guard.run());
+        let guard = AbortOnDropHandle::new(runtime::spawn("replication-guard", guard.run()));
 
         if start.gap.is_some() {
             self.series.gaps.inc();
@@ -135,7 +136,7 @@ impl<S: ChangeSink> Worker<S> {
             // It has stopped the link and is dropping the slot.
             let _ = guard.await;
         } else {
-            guard.abort();
+            drop(guard);
         }
         link.stop().await;
         ended
@@ -200,5 +201,12 @@ impl<S: ChangeSink> Worker<S> {
         } else {
             tracing::warn!(%reason, slot = slot_name, "cannot stream");
         }
+    }
+}
+
+impl<S> Drop for Worker<S> {
+    fn drop(&mut self) {
+        // Also when a sink panicked: nobody must wait for a stream that is gone.
+        self.status.send_replace(Status::Stopped);
     }
 }

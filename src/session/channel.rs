@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     auth::Claims,
-    hub::{ChannelId, Key, Subscriber},
+    authorization::Rights,
+    hub::{ChannelId, Interest, Key, Subscriber},
     protocol::{
         Vsn,
         message::Ref,
@@ -32,6 +33,8 @@ pub struct Channel {
     pub reply_ref: Ref,
     /// Its entry in the hub.
     pub subscriber: Arc<Subscriber>,
+    /// What its client may do.
+    pub permissions: Permissions,
     /// Reply to each broadcast.
     pub ack: bool,
     /// Deliver own broadcasts back.
@@ -46,6 +49,15 @@ pub struct Channel {
     pub token_due: Instant,
     /// Its database subscriptions.
     pub changes: Changes,
+}
+
+/// What a channel's client may do on its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permissions {
+    /// What it may receive.
+    pub read: Rights,
+    /// What it may send; `None` until it sends for the first time.
+    pub write: Option<Rights>,
 }
 
 /// A channel's presence settings and its call budget.
@@ -66,6 +78,38 @@ pub enum Step {
     Stay,
     /// It is shut down, in order, and its client told why.
     Shutdown(String),
+    /// It must be known first whether the client may send here.
+    AskWrite,
+    /// It must be known first what the bearer of this new token may receive.
+    AskRead {
+        /// The token.
+        token: Arc<str>,
+        /// Its claims.
+        claims: Claims,
+    },
+}
+
+impl Permissions {
+    /// Everything: a public topic has no policies.
+    pub fn public() -> Self {
+        let all = Rights { broadcast: true, presence: true };
+        Self { read: all, write: Some(all) }
+    }
+
+    /// A private topic, before anything was sent.
+    pub fn private(read: Rights) -> Self {
+        Self { read, write: None }
+    }
+
+    /// What the topic's messages are for a channel with these permissions.
+    pub fn interest(&self, presence_enabled: bool) -> Interest {
+        match (self.read.broadcast, self.read.presence && presence_enabled) {
+            (true, true) => Interest::ALL,
+            (true, false) => Interest::BROADCAST,
+            (false, true) => Interest::PRESENCE,
+            (false, false) => Interest::NONE,
+        }
+    }
 }
 
 impl Channel {
@@ -77,6 +121,13 @@ impl Channel {
     /// `phx_reply` with status error; `response` is JSON text.
     pub fn error(&self, vsn: Vsn, reference: &Ref, response: &str) -> Frame {
         reply::error(vsn, &self.reply_ref, reference, self.key.topic.as_str(), response)
+    }
+
+    /// Receives what the permissions and the presence setting allow from now on.
+    pub fn update_interest(&self) {
+        // Diffs of a public topic come whether presence was asked for or not.
+        let presence = self.presence.enabled || !self.key.private;
+        self.subscriber.set_interest(self.permissions.interest(presence));
     }
 
     /// A message of the channel's own.

@@ -1,18 +1,21 @@
 //! `phx_join`: the ordered steps from a request to a channel.
 //!
 //! The first step that fails is the refusal; clients know the order, so a new
-//! rule is a new step in its place. No step waits: what takes time happens
-//! after the reply and comes back as an event.
+//! rule is a new step in its place. No step waits: [`evaluate`] does what needs
+//! no database; a private topic's policies are asked by a task of the socket,
+//! and [`Candidate::admit`] goes on when their answer is there.
 
 use std::sync::Arc;
 
 use crate::{
     auth::Claims,
+    authorization::{AuthorizeError, Caller, Rights},
     error_code::ErrorCode,
     hub::{Interest, Key, Subscriber},
     protocol::{
         join::{Join, JoinError},
         message::{Payload, Ref},
+        prepared::Frame,
         reply,
         system::{Extension, Status},
     },
@@ -21,8 +24,9 @@ use crate::{
 };
 
 use super::{
-    channel::{Channel, Presence},
+    channel::{Channel, Permissions, Presence},
     handlers::postgres_changes::{self, Changes},
+    permission,
     refusal::Refusal,
     socket::{Context, Tasks, token_due},
     token,
@@ -30,91 +34,156 @@ use super::{
 
 /// A join as the socket hands it over.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct Request {
     /// The topic as sent; starts with `realtime:`.
-    pub topic: &'a str,
+    pub topic: String,
     /// The message's `join_ref`.
     pub join_ref: Ref,
     /// The message's `ref`.
     pub reference: Ref,
-    /// The message's payload.
-    pub payload: &'a Payload,
-    /// Channels the socket has joined, this one not counted.
-    pub joined: usize,
-    /// The socket counts as a user already.
-    pub seated: bool,
+    /// `phx_close` of the channel that this join replaces.
+    pub closing: Option<Frame>,
+}
+
+/// A join that failed at a step.
+#[derive(Debug)]
+pub struct Refused {
+    /// The join.
+    pub request: Request,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// A join that passed every step that needs no database.
+#[derive(Debug)]
+pub struct Candidate {
+    request: Request,
+    topic: Topic,
+    join: Join,
+    token: Arc<str>,
+    claims: Claims,
+    seat: Option<Seat>,
 }
 
 /// A join that passed every step.
 #[derive(Debug)]
 pub struct Admitted {
     channel: Channel,
-    presence_wanted: bool,
+    request: Request,
+    /// `presence_state` follows the reply.
+    shows_presence: bool,
     reply: String,
-    /// The socket's seat among the tenant's users, if this join took it.
-    pub seat: Option<Seat>,
+    seat: Option<Seat>,
 }
 
-/// Takes a request through the steps.
+/// Takes a request through the steps that need no database. `joined` counts
+/// the socket's other channels; `seated` says that it counts as a user already.
 ///
 /// # Errors
 ///
-/// The [`Refusal`] of the first step that failed.
-pub fn evaluate(context: &Context, request: &Request<'_>) -> Result<Admitted, Refusal> {
-    let topic = topic_name(request.topic)?;
-    running(context)?;
-    let join = payload(request.payload)?;
-    public_allowed(context, &join)?;
-    let seat = seat(context, request.seated)?;
-    join_rate(context)?;
-    channel_count(context, request.joined)?;
-    let (token, claims) = token(context, &join)?;
-    read_permission(&join, &topic)?;
-
-    let (changes, entries) = Changes::of(&join, &topic);
-    let presence_wanted = join.presence.enabled || context.services.tenant.presence_enabled;
-    let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let tenant = Arc::clone(&context.services.tenant.name);
-    let outbox = Arc::clone(&context.outbox);
-    let subscriber = Subscriber::new(context.vsn, outbox, Interest::ALL);
-    let channel = Channel {
-        id: subscriber.id,
-        key: Key { tenant, private: join.private, topic },
-        reply_ref: request.join_ref.or(&request.reference).clone(),
-        join_ref: request.join_ref.clone(),
-        subscriber,
-        ack: join.broadcast.ack,
-        own: join.broadcast.own,
-        presence: Presence::new(presence_wanted, &key),
-        token,
-        token_due: token_due(&claims),
-        claims,
-        changes,
+/// The first step that failed.
+pub fn evaluate(
+    context: &Context,
+    request: Request,
+    payload: &Payload,
+    joined: usize,
+    seated: bool,
+) -> Result<Candidate, Box<Refused>> {
+    let steps = || {
+        let topic = topic_name(&request.topic)?;
+        running(context)?;
+        let join = read_payload(payload)?;
+        public_allowed(context, &join)?;
+        let seat = seat(context, seated)?;
+        join_rate(context)?;
+        channel_count(context, joined)?;
+        let (token, claims) = token(context, &join)?;
+        replay_allowed(&join)?;
+        Ok((topic, join, seat, token, claims))
     };
-    let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
-    Ok(Admitted { channel, presence_wanted, reply, seat })
+    match steps() {
+        Ok((topic, join, seat, token, claims)) => {
+            Ok(Candidate { request, topic, join, token, claims, seat })
+        }
+        Err(refusal) => Err(Box::new(Refused { request, refusal })),
+    }
+}
+
+impl Candidate {
+    /// What the policies must be asked; `None` for a public topic.
+    pub fn caller(&self, context: &Context) -> Option<(Topic, Caller)> {
+        let ask = || (self.topic.clone(), context.caller(&self.topic, &self.claims));
+        self.join.private.then(ask)
+    }
+
+    /// The last steps, with the answer of the policies.
+    ///
+    /// # Errors
+    ///
+    /// The first step that failed.
+    pub fn admit(
+        self,
+        context: &Context,
+        read: Result<Rights, AuthorizeError>,
+    ) -> Result<Admitted, Box<Refused>> {
+        let wants_presence = self.join.presence.enabled || context.services.tenant.presence_enabled;
+        let checked = read
+            .map_err(|error| permission::refusal(&error, &self.topic))
+            .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read));
+        let read = match checked {
+            Ok(read) => read,
+            Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
+        };
+        let Self { request, topic, join, token, claims, seat } = self;
+        let (changes, entries) = Changes::of(&join, &topic);
+        let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let tenant = Arc::clone(&context.services.tenant.name);
+        let permissions = match join.private {
+            true => Permissions::private(read),
+            false => Permissions::public(),
+        };
+        // Diffs of a public topic come whether presence was asked for or not.
+        let interest = permissions.interest(wants_presence || !join.private);
+        let subscriber = Subscriber::new(context.vsn, Arc::clone(&context.outbox), interest);
+        let channel = Channel {
+            id: subscriber.id,
+            key: Key { tenant, private: join.private, topic },
+            reply_ref: request.join_ref.or(&request.reference).clone(),
+            join_ref: request.join_ref.clone(),
+            subscriber,
+            permissions,
+            ack: join.broadcast.ack,
+            own: join.broadcast.own,
+            presence: Presence::new(wants_presence, &key),
+            token,
+            token_due: token_due(&claims),
+            claims,
+            changes,
+        };
+        let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
+        let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
+        Ok(Admitted { channel, request, shows_presence, reply, seat })
+    }
 }
 
 impl Admitted {
+    /// The socket's seat among the tenant's users, if this join took it.
+    pub fn take_seat(&mut self) -> Option<Seat> {
+        self.seat.take()
+    }
+
     /// Answers the join, enters the topic and starts what follows. Live
     /// messages may come right after the reply, but never before it, and
-    /// presence diffs never before the state. `closing` is the `phx_close` of
-    /// the channel that this one replaces.
-    pub fn enter(
-        mut self,
-        context: &Context,
-        request: &Request<'_>,
-        closing: Option<crate::protocol::prepared::Frame>,
-        tasks: &mut Tasks,
-    ) -> Channel {
+    /// presence diffs never before the state.
+    pub fn enter(mut self, context: &Context, tasks: &mut Tasks) -> Channel {
         let (vsn, outbox) = (context.vsn, &context.outbox);
-        let (join_ref, reference) = (&request.join_ref, &request.reference);
-        outbox.push(reply::ok(vsn, join_ref, reference, request.topic, &self.reply));
+        let Request { topic, join_ref, reference, closing } = self.request;
+        outbox.push(reply::ok(vsn, &join_ref, &reference, &topic, &self.reply));
         if let Some(frame) = closing {
             outbox.push(frame);
         }
         let (hub, channel) = (&context.services.hub, &self.channel);
-        if self.presence_wanted {
+        if self.shows_presence {
             context.services.presence.enter(&channel.key, |state| {
                 outbox.push(channel.push(vsn, "presence_state", state));
                 hub.join(&channel.key, &channel.subscriber);
@@ -143,7 +212,7 @@ fn running(context: &Context) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn payload(payload: &Payload) -> Result<Join, Refusal> {
+fn read_payload(payload: &Payload) -> Result<Join, Refusal> {
     let join = match payload {
         Payload::Json(json) => Join::parse(json),
         Payload::Raw(_) | Payload::User(_) => Err(JoinError::Payload),
@@ -207,19 +276,21 @@ fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> 
     checked.map_err(|error| token::join_refusal(&error))
 }
 
-/// Private channels need policies, which this version does not evaluate: nobody may read.
-fn read_permission(join: &Join, topic: &Topic) -> Result<(), Refusal> {
-    if join.private {
-        let name = topic.sub_topic();
-        let message =
-            format!("You do not have permissions to read from this Channel topic: {name}");
-        return Err(Refusal::new(ErrorCode::Unauthorized, message));
-    }
-    if join.broadcast.replay.is_some() {
+/// Only private topics keep their messages.
+fn replay_allowed(join: &Join) -> Result<(), Refusal> {
+    if join.broadcast.replay.is_some() && !join.private {
         let message = "Replay is not allowed for public channels";
         return Err(Refusal::new(ErrorCode::UnableToReplayMessages, message));
     }
     Ok(())
+}
+
+/// Presence counts only where it is wanted.
+fn may_read(read: Rights, wants_presence: bool, topic: &Topic) -> Result<(), Refusal> {
+    match read.broadcast || (wants_presence && read.presence) {
+        true => Ok(()),
+        false => Err(Refusal::new(ErrorCode::Unauthorized, permission::denied(topic))),
+    }
 }
 
 /// The `system` message that ends a channel; `phx_close` follows it.

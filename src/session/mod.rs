@@ -10,6 +10,7 @@ pub mod channel;
 pub mod handlers;
 pub mod join;
 pub mod metrics;
+pub mod permission;
 pub mod refusal;
 pub mod socket;
 #[cfg(test)]
@@ -21,11 +22,19 @@ pub mod writer;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broadcast::Broadcasts, hub::topics::Hub, postgres_changes::PostgresChanges, presence::Tracker,
-    runtime::Drain, tenants::Tenant,
+    authorization::Authorizer,
+    broadcast::{Broadcasts, Messages},
+    hub::topics::Hub,
+    postgres_changes::PostgresChanges,
+    presence::Tracker,
+    runtime::Drain,
+    tenants::Tenant,
 };
 
-pub use self::{metrics::Metrics, metrics::TenantMetrics, socket::Socket};
+pub use self::{
+    metrics::{Metrics, TenantMetrics},
+    socket::{Credentials, Socket},
+};
 
 /// Everything a socket of one tenant works with.
 #[derive(Debug)]
@@ -36,8 +45,12 @@ pub struct Services {
     pub hub: Arc<Hub>,
     /// Sends broadcasts.
     pub broadcasts: Broadcasts,
+    /// Messages of the database: live, stored, replayed.
+    pub messages: Messages,
     /// Who is present.
     pub presence: Arc<Tracker>,
+    /// Asks the policies of private topics.
+    pub authorizer: Authorizer,
     /// Subscriptions to database changes.
     pub changes: PostgresChanges,
     /// Counters.

@@ -1,6 +1,6 @@
 //! One socket: a loop over a closed set of events.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     auth::Claims,
+    authorization::{AuthorizeError, Caller, Rights},
     error_code::ErrorCode,
     hub::{ChannelId, outbox::Outbox},
     protocol::{
@@ -26,7 +27,7 @@ use super::{
     Services,
     channel::{Channel, Step},
     handlers::{self, postgres_changes::Attempt},
-    join::{self, Request},
+    join::{self, Candidate, Refused, Request},
     transport::{Incoming, Transport},
     writer::{Sent, Shutdown, Writer},
 };
@@ -36,6 +37,20 @@ const TOKEN_CHECK: Duration = Duration::from_secs(300);
 
 /// Refused joins whose answer is held back; more are answered at once.
 const MAX_HELD_BACK: usize = 100;
+
+/// Messages for one topic that may wait for an answer of the database; more are dropped.
+const MAX_WAITING: usize = 100;
+
+/// Who opened a socket.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The token of the upgrade.
+    pub token: Arc<str>,
+    /// Its claims.
+    pub claims: Claims,
+    /// The upgrade's `x-*` headers as a JSON object, for policies.
+    pub headers: Arc<str>,
+}
 
 /// What every handler needs to know about its socket.
 #[derive(Debug)]
@@ -50,6 +65,19 @@ pub struct Context {
     pub token: Arc<str>,
     /// Its claims.
     pub claims: Claims,
+    /// Its headers.
+    pub headers: Arc<str>,
+}
+
+impl Context {
+    /// Whom the policies of a topic are asked about: the bearer of these claims.
+    pub fn caller(&self, topic: &Topic, claims: &Claims) -> Caller {
+        Caller {
+            topic: topic.sub_topic().into(),
+            claims: claims.clone(),
+            headers: Arc::clone(&self.headers),
+        }
+    }
 }
 
 /// Slow work of a socket; each future ends as an event of its loop.
@@ -74,13 +102,35 @@ pub enum Done {
         /// The outcome.
         attempt: Attempt,
     },
+    /// The policies of a private topic have answered.
+    Answered {
+        /// The topic, whose messages wait for this.
+        topic: Topic,
+        /// What was asked and the answer.
+        answer: Answer,
+    },
 }
+
+/// An answer of the policies and what it is for.
+#[derive(Debug)]
+pub enum Answer {
+    /// Whether a join may go on.
+    Join(Box<Candidate>, Permitted),
+    /// What a channel may send.
+    Write(ChannelId, Permitted),
+    /// What a channel may receive with a new token.
+    Read(ChannelId, (Arc<str>, Claims), Permitted),
+}
+
+type Permitted = Result<Rights, AuthorizeError>;
 
 /// A socket of one client.
 #[derive(Debug)]
 pub struct Socket {
     context: Context,
     channels: HashMap<Topic, Channel, RandomState>,
+    /// Topics that wait for an answer of the policies, and what came meanwhile.
+    waiting: HashMap<Topic, VecDeque<Inbound>, RandomState>,
     tasks: Tasks,
     writer: Writer,
     seat: Option<Seat>,
@@ -110,11 +160,13 @@ enum Ending {
 
 impl Socket {
     /// A socket that has just been opened.
-    pub fn new(services: Arc<Services>, vsn: Vsn, token: Arc<str>, claims: Claims) -> Self {
+    pub fn new(services: Arc<Services>, vsn: Vsn, credentials: Credentials) -> Self {
         let outbox = Arc::new(Outbox::new(services.config.outbox_bytes));
+        let Credentials { token, claims, headers } = credentials;
         Self {
-            context: Context { services, vsn, outbox, token, claims },
+            context: Context { services, vsn, outbox, token, claims, headers },
             channels: HashMap::default(),
+            waiting: HashMap::default(),
             tasks: Tasks::new(),
             writer: Writer::default(),
             seat: None,
@@ -199,14 +251,21 @@ impl Socket {
     }
 
     fn on_message(&mut self, message: Inbound) {
-        let is_channel = message.topic.starts_with(topic::PREFIX);
-        match message.event.as_str() {
-            "heartbeat" if message.topic == topic::PHOENIX => {
-                let (vsn, null) = (self.context.vsn, Ref::NULL);
-                let frame = reply::ok(vsn, &null, &message.reference, topic::PHOENIX, "{}");
-                self.context.outbox.push(frame);
+        if message.topic == topic::PHOENIX && message.event == "heartbeat" {
+            let (vsn, null) = (self.context.vsn, Ref::NULL);
+            let frame = reply::ok(vsn, &null, &message.reference, topic::PHOENIX, "{}");
+            self.context.outbox.push(frame);
+            return;
+        }
+        // What follows a question about a topic is answered after it, in order.
+        if let Some(queue) = self.waiting.get_mut(message.topic.as_str()) {
+            if queue.len() < MAX_WAITING {
+                queue.push_back(message);
             }
-            "phx_join" if is_channel => self.on_join(message),
+            return;
+        }
+        match message.event.as_str() {
+            "phx_join" if message.topic.starts_with(topic::PREFIX) => self.on_join(message),
             "phx_leave" => self.on_leave(&message),
             _ => self.on_channel_message(message),
         }
@@ -218,38 +277,50 @@ impl Socket {
             self.leave(&channel);
             channel.closed(self.context.vsn)
         });
-        let request = Request {
-            topic: &message.topic,
-            join_ref: message.join_ref,
-            reference: message.reference,
-            payload: &message.payload,
-            joined: self.channels.len(),
-            seated: self.seat.is_some(),
-        };
-        match join::evaluate(&self.context, &request) {
-            Ok(mut admitted) => {
-                self.seat = self.seat.take().or(admitted.seat.take());
-                let channel = admitted.enter(&self.context, &request, closing, &mut self.tasks);
-                self.channels.insert(channel.key.topic.clone(), channel);
-            }
-            Err(refusal) => {
-                if let Some(frame) = closing {
-                    self.context.outbox.push(frame);
+        let Inbound { topic, join_ref, reference, payload, .. } = message;
+        let request = Request { topic, join_ref, reference, closing };
+        let seated = self.seat.is_some();
+        let joining = self.waiting.keys().filter(|topic| !self.channels.contains_key(*topic));
+        let joined = self.channels.len() + joining.count();
+        match join::evaluate(&self.context, request, &payload, joined, seated) {
+            Ok(candidate) => match candidate.caller(&self.context) {
+                None => self.admit(candidate, Ok(Rights { broadcast: true, presence: true })),
+                Some((topic, caller)) => {
+                    let authorizer = self.context.services.authorizer.clone();
+                    self.ask(topic, VecDeque::new(), async move {
+                        let read = authorizer.read(caller).await;
+                        Answer::Join(Box::new(candidate), read)
+                    });
                 }
-                self.refuse(&request, &refusal);
-            }
+            },
+            Err(refused) => self.refuse(*refused),
         }
         self.note_channels();
     }
 
+    fn admit(&mut self, candidate: Candidate, read: Permitted) {
+        match candidate.admit(&self.context, read) {
+            Ok(mut admitted) => {
+                self.seat = self.seat.take().or(admitted.take_seat());
+                let channel = admitted.enter(&self.context, &mut self.tasks);
+                self.channels.insert(channel.key.topic.clone(), channel);
+            }
+            Err(refused) => self.refuse(*refused),
+        }
+    }
+
     /// Tells a refused join so, after a pause that keeps eager clients off.
     /// Other topics do not wait.
-    fn refuse(&mut self, request: &Request<'_>, refusal: &super::refusal::Refusal) {
+    fn refuse(&mut self, refused: Refused) {
+        let Refused { request, refusal } = refused;
+        if let Some(frame) = request.closing {
+            self.context.outbox.push(frame);
+        }
         self.context.services.metrics.error(refusal.code);
         tracing::info!(code = %refusal.code, topic = request.topic, "join refused");
         let reason = refusal.to_string();
         let (join_ref, reference) = (&request.join_ref, &request.reference);
-        let frame = reply::refused(self.context.vsn, join_ref, reference, request.topic, &reason);
+        let frame = reply::refused(self.context.vsn, join_ref, reference, &request.topic, &reason);
         let close = refusal.close;
         let pause = match self.tasks.len() < MAX_HELD_BACK {
             true => self.context.services.config.channel_error_backoff,
@@ -259,6 +330,52 @@ impl Socket {
             sleep(pause).await;
             Done::Refused { frame, close }
         }));
+    }
+
+    /// Asks the policies; messages for the topic wait behind `queue` until they answer.
+    fn ask(
+        &mut self,
+        topic: Topic,
+        queue: VecDeque<Inbound>,
+        question: impl Future<Output = Answer> + Send + 'static,
+    ) {
+        self.waiting.insert(topic.clone(), queue);
+        self.tasks.push(Box::pin(async move {
+            let answer = question.await;
+            Done::Answered { topic, answer }
+        }));
+    }
+
+    fn on_answer(&mut self, topic: &Topic, answer: Answer) {
+        let mut queue = self.waiting.remove(topic).unwrap_or_default();
+        match answer {
+            Answer::Join(candidate, read) => self.admit(*candidate, read),
+            Answer::Write(id, write) => {
+                if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
+                    // Without an answer this message may not be sent; the next one asks again.
+                    let again = matches!(&write, Err(error) if error.is_transient());
+                    channel.permissions.write = Some(write.unwrap_or_default());
+                    if let Some(message) = queue.pop_front() {
+                        self.on_message(message);
+                    }
+                    if again && let Some(channel) = self.channels.get_mut(topic) {
+                        channel.permissions.write = None;
+                    }
+                }
+            }
+            Answer::Read(id, token, read) => {
+                if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
+                    let tasks = &mut self.tasks;
+                    let step =
+                        handlers::access_token::permit(&self.context, channel, tasks, token, read);
+                    self.take_step(topic.as_str(), step, None);
+                }
+            }
+        }
+        for message in queue {
+            self.on_message(message);
+        }
+        self.note_channels();
     }
 
     fn on_leave(&mut self, message: &Inbound) {
@@ -289,26 +406,50 @@ impl Socket {
             return;
         };
         let reference = &message.reference;
-        let step = match (message.event.as_str(), message.payload) {
+        let step = match (message.event.as_str(), &message.payload) {
             ("broadcast", payload) => {
                 handlers::broadcast::handle(context, channel, reference, payload)
             }
             ("presence", Payload::Json(json)) => {
-                handlers::presence::handle(context, channel, reference, &json)
+                handlers::presence::handle(context, channel, reference, json)
             }
             ("access_token", Payload::Json(json)) => {
-                let step = handlers::access_token::handle(context, channel, &mut self.tasks, &json);
-                self.note_channels();
-                step
+                handlers::access_token::handle(context, channel, &mut self.tasks, json)
             }
             _ => {
                 context.services.tenant.meters.events.record(1);
                 Step::Stay
             }
         };
-        if let Step::Shutdown(reason) = step {
-            self.shut_down(&message.topic, &reason);
+        let topic = message.topic.clone();
+        self.take_step(&topic, step, Some(message));
+    }
+
+    /// Does what a handler decided; `message` is what it was handling.
+    fn take_step(&mut self, topic: &str, step: Step, message: Option<Inbound>) {
+        match step {
+            Step::Stay => {}
+            Step::Shutdown(reason) => self.shut_down(topic, &reason),
+            Step::AskWrite => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                let (id, name) = (channel.id, channel.key.topic.clone());
+                let caller = self.context.caller(&name, &channel.claims);
+                let authorizer = self.context.services.authorizer.clone();
+                self.ask(name, message.into_iter().collect(), async move {
+                    Answer::Write(id, authorizer.write(caller).await)
+                });
+            }
+            Step::AskRead { token, claims } => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                let (id, name) = (channel.id, channel.key.topic.clone());
+                let caller = self.context.caller(&name, &claims);
+                let authorizer = self.context.services.authorizer.clone();
+                self.ask(name, VecDeque::new(), async move {
+                    Answer::Read(id, (token, claims), authorizer.read(caller).await)
+                });
+            }
         }
+        self.note_channels();
     }
 
     fn on_done(&mut self, done: Done) -> Option<Ending> {
@@ -324,6 +465,10 @@ impl Socket {
                     let tasks = &mut self.tasks;
                     handlers::postgres_changes::finish(&self.context, channel, tasks, attempt);
                 }
+                None
+            }
+            Done::Answered { topic, answer } => {
+                self.on_answer(&topic, answer);
                 None
             }
         }

@@ -9,8 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    auth::jwt::{Keys, sign},
-    broadcast::Broadcasts,
+    auth::{Keys, jwt::sign},
+    authorization::{self, Authorizer},
+    broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
     hub::topics::Hub,
     postgres::{
         connect::{ConnectConfig, SslMode},
@@ -22,11 +23,11 @@ use crate::{
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
     telemetry::Registry,
-    tenants::{Tenant, limits::Limits, limits::Meters},
+    tenants::{Tenant, janitor, limits::Limits, limits::Meters},
 };
 
 use super::{
-    Config, Metrics, Services, Socket,
+    Config, Credentials, Metrics, Services, Socket,
     transport::{Gone, Incoming, Transport},
 };
 
@@ -92,16 +93,27 @@ impl Client {
 fn services(limits: Limits, config: Config) -> Arc<Services> {
     let tenant = Arc::new(Tenant {
         name: "t".into(),
-        keys: Keys::new(SECRET, serde_json::Map::new()),
+        keys: Keys::new(Some(SECRET), None, serde_json::Map::new()),
         meters: Meters::new(&limits),
         limits,
         private_only: false,
         presence_enabled: false,
     });
     let hub = Arc::new(Hub::new());
+    let series = DatabaseMetrics::register(&mut Registry::default()).tenant("t");
+    let day = Duration::from_secs(86_400);
+    let from_database =
+        DatabaseBroadcasts::new(Arc::clone(&tenant), Arc::clone(&hub), day, series.clone());
     Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
+        messages: Messages {
+            readiness: from_database.readiness(),
+            replays: Replays::new(no_pool(), series),
+            store: Store::new(no_pool()),
+            janitor: janitor::Handle::default(),
+        },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
+        authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
@@ -114,6 +126,10 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 /// Database changes of a database that is never asked.
 fn no_changes() -> PostgresChanges {
     let config = postgres_changes::Config { publication: "p".into(), max_record_bytes: 1000 };
+    PostgresChanges::new(config, no_pool())
+}
+
+fn no_pool() -> Pool {
     let connect = ConnectConfig {
         host: "127.0.0.1".to_owned(),
         port: 1,
@@ -125,7 +141,7 @@ fn no_changes() -> PostgresChanges {
     };
     let session = SessionConfig::new("test");
     let wait = Duration::from_secs(1);
-    PostgresChanges::new(config, Pool::new(PoolConfig { connect, size: 1, wait, session }))
+    Pool::new(PoolConfig { connect, size: 1, wait, session })
 }
 
 fn token(seconds: i64) -> String {
@@ -140,7 +156,8 @@ fn connect(services: &Arc<Services>, room: usize) -> Client {
     let (outgoing, from_server) = mpsc::channel(room);
     let token = token(3600);
     let claims = services.tenant.verify(&token).unwrap();
-    let socket = Socket::new(Arc::clone(services), Vsn::V2, token.into(), claims);
+    let credentials = Credentials { token: token.into(), claims, headers: "{}".into() };
+    let socket = Socket::new(Arc::clone(services), Vsn::V2, credentials);
     runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
     Client { to_server, from_server }
 }

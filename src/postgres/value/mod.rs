@@ -34,7 +34,7 @@ pub enum TypeShape {
     /// An array of any number of dimensions.
     Array {
         /// Of what.
-        element: Arc<TypeShape>,
+        element: Arc<Self>,
         /// Between elements: a comma, but for `box` a semicolon.
         delimiter: u8,
     },

@@ -1,6 +1,6 @@
 //! A session: plain queries, and the door to streaming.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use postgres_protocol::message::frontend;
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ use crate::postgres::{
 pub struct Connection {
     link: Link,
     server_version: u32,
+    patience: Duration,
 }
 
 /// Rows in text form.
@@ -46,7 +47,8 @@ impl Connection {
                 };
                 match attempt.await {
                     Ok((link, server)) => {
-                        return Ok(Self { link, server_version: server.version });
+                        let (server_version, patience) = (server.version, startup.timeout);
+                        return Ok(Self { link, server_version, patience });
                     }
                     Err(error) if ways.peek().is_some() && tries_next(&error) => {}
                     Err(error) => return Err(error),
@@ -61,12 +63,23 @@ impl Connection {
         self.server_version
     }
 
-    /// Runs one or more statements; the rows are the last statement's.
+    /// Runs one or more statements; the rows are the last statement's. Waits as
+    /// long as logging in may take.
     ///
     /// # Errors
     ///
     /// [`WireError::Server`] leaves the connection usable, all others end it.
     pub async fn query(&mut self, sql: &str) -> Result<Rows, WireError> {
+        let limit = self.patience;
+        timeout(limit, self.query_patiently(sql)).await.map_err(|_| WireError::Timeout(limit))?
+    }
+
+    /// Like [`Connection::query`], for what may rightly take any time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::query`].
+    pub async fn query_patiently(&mut self, sql: &str) -> Result<Rows, WireError> {
         send(&mut self.link, |out| frontend::query(sql, out)).await?;
         let mut rows = Rows::default();
         let mut failure = None;
@@ -95,8 +108,12 @@ impl Connection {
         mut self,
         command: &str,
     ) -> Result<ReplicationStream, WireError> {
-        send(&mut self.link, |out| frontend::query(command, out)).await?;
-        match next(&mut self.link).await? {
+        let limit = self.patience;
+        let answer = async {
+            send(&mut self.link, |out| frontend::query(command, out)).await?;
+            next(&mut self.link).await
+        };
+        match timeout(limit, answer).await.map_err(|_| WireError::Timeout(limit))?? {
             Backend { tag: b'W', .. } => Ok(ReplicationStream::new(self.link)),
             Backend { tag, .. } => Err(WireError::Unexpected { tag }),
         }

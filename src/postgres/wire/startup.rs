@@ -50,6 +50,9 @@ const CANONICAL: [(&str, &str); 6] = [
     ("bytea_output", "hex"),
 ];
 
+/// Many small rows per read; also what a kept row holds on to at most.
+const READ_BUFFER: usize = 64 * 1024;
+
 pub(super) type Link = Framed<Transport, Codec>;
 
 /// What the server said about itself.
@@ -65,7 +68,7 @@ pub(super) async fn log_in(
     config: &ConnectConfig,
     startup: &Startup,
 ) -> Result<(Link, Server), WireError> {
-    let mut link = Framed::new(transport, Codec);
+    let mut link = Framed::with_capacity(transport, Codec, READ_BUFFER);
     let mut parameters = vec![
         ("user", config.user.as_str()),
         ("database", config.database.as_str()),

@@ -73,12 +73,14 @@ pub(super) enum CatalogError {
     Unavailable(String),
 }
 
+type Found = Result<Arc<[Described]>, CatalogError>;
+
 /// The way to the catalogs. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Catalog {
     pool: Pool,
     publication: Arc<str>,
-    lookups: Arc<Flights<(Scope, Arc<str>), Result<Arc<[Described]>, CatalogError>>>,
+    lookups: Arc<Flights<(Scope, Arc<str>), Found>>,
     positions: Arc<Flights<(), Result<Lsn, CatalogError>>>,
 }
 

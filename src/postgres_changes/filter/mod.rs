@@ -6,7 +6,8 @@
 
 pub mod compare;
 pub mod compile;
-pub mod moment;
+mod decimal;
+mod moment;
 pub mod op;
 pub mod parse;
 pub mod pattern;

@@ -276,7 +276,7 @@ mod tests {
         #[test]
         fn a_quoted_value_comes_back(value: String) {
             let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
-            prop_assert_eq!(one(&format!("a=eq.\"{quoted}\"")).2, value.clone());
+            prop_assert_eq!(one(&format!("a=eq.\"{quoted}\"")).2, value.as_str());
             prop_assert_eq!(elements(&format!("{{\"{quoted}\"}}")), Ok(vec![Some(value)]));
         }
     }

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::session::{
-    channel::{Channel, Step},
-    handlers::postgres_changes,
-    socket::{Context, Tasks, token_due},
-    token,
+use crate::{
+    auth::Claims,
+    authorization::{AuthorizeError, Rights},
+    session::{
+        channel::{Channel, Permissions, Step},
+        handlers::postgres_changes,
+        permission,
+        socket::{Context, Tasks, token_due},
+        token,
+    },
 };
 
 #[derive(Deserialize)]
@@ -27,13 +32,51 @@ pub fn handle(context: &Context, channel: &mut Channel, tasks: &mut Tasks, paylo
         return Step::Stay;
     }
     match context.services.tenant.verify(&new) {
+        Ok(claims) if channel.key.private => Step::AskRead { token: new.into(), claims },
         Ok(claims) => {
-            channel.token = Arc::from(new);
-            channel.token_due = token_due(&claims);
-            channel.claims = claims;
-            postgres_changes::subscribe(context, channel, tasks);
+            put_in_force(context, channel, tasks, new.into(), claims);
             Step::Stay
         }
-        Err(error) => Step::Shutdown(token::channel_text(&error)),
+        Err(error) => Step::Shutdown(token::channel_text(&error).into_owned()),
     }
+}
+
+/// Takes a new token for a private channel, once the policies have answered.
+pub fn permit(
+    context: &Context,
+    channel: &mut Channel,
+    tasks: &mut Tasks,
+    (token, claims): (Arc<str>, Claims),
+    read: Result<Rights, AuthorizeError>,
+) -> Step {
+    let topic = &channel.key.topic;
+    let read = match read {
+        Ok(read) => read,
+        Err(error) => return Step::Shutdown(permission::refresh_text(&error, topic)),
+    };
+    let presence = channel.presence.enabled;
+    let before = channel.permissions.read;
+    if !(read.broadcast || (presence && read.presence)) {
+        return Step::Shutdown(permission::denied(topic));
+    }
+    if (before.broadcast && !read.broadcast) || (presence && before.presence && !read.presence) {
+        return Step::Shutdown(permission::lost(topic));
+    }
+    channel.permissions = Permissions::private(read);
+    channel.update_interest();
+    put_in_force(context, channel, tasks, token, claims);
+    Step::Stay
+}
+
+fn put_in_force(
+    context: &Context,
+    channel: &mut Channel,
+    tasks: &mut Tasks,
+    token: Arc<str>,
+    claims: Claims,
+) {
+    channel.token = token;
+    channel.token_due = token_due(&claims);
+    channel.claims = claims;
+    postgres_changes::subscribe(context, channel, tasks);
 }

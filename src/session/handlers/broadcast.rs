@@ -9,11 +9,17 @@ use crate::{
     },
 };
 
-/// Hands the message on and answers if the channel asked for answers.
-pub fn handle(context: &Context, channel: &Channel, reference: &Ref, payload: Payload) -> Step {
+/// Hands the message on and answers if the channel asked for answers. What the
+/// client may not send is dropped without an answer, as clients know it.
+pub fn handle(context: &Context, channel: &Channel, reference: &Ref, payload: &Payload) -> Step {
+    match channel.permissions.write {
+        None => return Step::AskWrite,
+        Some(rights) if !rights.broadcast => return Step::Stay,
+        Some(_) => {}
+    }
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;
-    match services.broadcasts.publish(&channel.key, payload, skip) {
+    match services.broadcasts.publish(&channel.key, payload.clone(), skip) {
         Ok(delivered) => {
             services.metrics.events.inc_by(1 + delivered);
             if channel.ack {

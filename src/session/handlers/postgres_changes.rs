@@ -103,6 +103,13 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         role: Arc::clone(channel.claims.role()),
         claims: Arc::clone(channel.claims.json()),
         outbox: Arc::clone(&context.outbox),
+        // Queued by the engine itself, so that no change comes before it.
+        ready: Some(channel.system(
+            context.vsn,
+            Extension::PostgresChanges,
+            Status::Ok,
+            "Subscribed to PostgreSQL",
+        )),
     };
     let engine = context.services.changes.clone();
     let (topic, id, number) = (channel.key.topic.clone(), channel.id, channel.changes.attempt);
@@ -113,24 +120,22 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
     }));
 }
 
-/// Takes the outcome of an attempt and tells the client.
+/// Takes the outcome of an attempt. Success was told by the engine already.
 pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attempt: Attempt) {
     if attempt.number != channel.changes.attempt {
         return;
     }
-    let who = Extension::PostgresChanges;
     match attempt.result {
         Ok(registration) => {
             // The old subscription, if any, ends here: after the new one began.
             channel.changes.registration = Some(registration);
-            let message = "Subscribed to PostgreSQL";
-            context.outbox.push(channel.system(context.vsn, who, Status::Ok, message));
         }
         Err(error) => {
             channel.changes.registration = None;
             context.services.metrics.error(ErrorCode::UnableToSubscribeToPostgres);
             tracing::info!(code = %ErrorCode::UnableToSubscribeToPostgres, retry = error.retry, "subscription failed");
-            context.outbox.push(channel.system(context.vsn, who, Status::Error, &error.message));
+            let (who, status) = (Extension::PostgresChanges, Status::Error);
+            context.outbox.push(channel.system(context.vsn, who, status, &error.message));
             if error.retry {
                 subscribe_after(context, channel, tasks, Duration::from_secs(5));
             }

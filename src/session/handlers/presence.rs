@@ -31,13 +31,17 @@ pub fn handle(context: &Context, channel: &mut Channel, reference: &Ref, payload
         context.outbox.push(channel.ok(context.vsn, reference));
         return Step::Stay;
     };
+    let event: String = serde_json::from_str(event.get()).unwrap_or_default();
+    let event = event.to_ascii_lowercase();
+    if event == "track" && channel.permissions.write.is_none() {
+        return Step::AskWrite;
+    }
     let tenant = &context.services.tenant;
     if !channel.presence.may_call(&tenant.limits, Instant::now()) {
         context.services.metrics.error(ErrorCode::ClientPresenceRateLimitReached);
         return Step::Shutdown("Client presence rate limit exceeded".to_owned());
     }
-    let event: String = serde_json::from_str(event.get()).unwrap_or_default();
-    match event.to_ascii_lowercase().as_str() {
+    match event.as_str() {
         "track" => track(context, channel, reference, call.payload),
         "untrack" => {
             let tracked = context.services.presence.untrack(&channel.key, channel.id);
@@ -73,7 +77,12 @@ fn track(
         context.services.metrics.error(ErrorCode::PresenceRateLimitReached);
         return Step::Shutdown("Too many presence messages per second".to_owned());
     }
+    if !channel.permissions.write.is_some_and(|rights| rights.presence) {
+        context.outbox.push(channel.error(context.vsn, reference, "{}"));
+        return Step::Stay;
+    }
     channel.presence.enabled = true;
+    channel.update_interest();
     let presence = &context.services.presence;
     let tracked = presence.track(&channel.key, channel.id, &channel.presence.key, meta);
     count(context, tracked.told);

@@ -44,16 +44,34 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let mut server = Self { dir, bin: binaries(), port, settings, child: None };
-        let initdb = server
-            .command("initdb")
-            .args(["--no-sync", "--no-instructions", "--auth=trust", "--username=postgres"])
-            .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
-            .arg(server.data())
-            .output()
-            .unwrap();
-        assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
+        server.initialise();
         server.resume().await;
         server
+    }
+
+    /// Makes the data folder: a copy of one that is made once and kept in
+    /// `/tmp`, because `initdb` takes longer than most tests.
+    fn initialise(&self) {
+        let user = unprivileged().map_or_else(String::new, |(user, _)| user.to_string());
+        let version = self.bin.parent().unwrap().file_name().unwrap().display().to_string();
+        let template = PathBuf::from(format!("/tmp/rowcast-pg-template-{version}-{user}"));
+        if !template.exists() {
+            let initdb = self
+                .command("initdb")
+                .args(["--no-sync", "--no-instructions", "--auth=trust", "--username=postgres"])
+                .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
+                .arg(self.data())
+                .output()
+                .unwrap();
+            assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
+            // Under its own name first: whoever sees the template sees all of it.
+            let copy = self.dir.path().join("template");
+            copy_folder(&self.data(), &copy);
+            // Fails if another test was faster, and then theirs is as good.
+            let _ = fs::rename(copy, template);
+            return;
+        }
+        copy_folder(&template, &self.data());
     }
 
     /// Starts the server after [`Postgres::stop`] or [`Postgres::kill9`].
@@ -208,6 +226,11 @@ fn unprivileged() -> Option<(u32, u32)> {
     };
     // 65534 is nobody.
     Some((id("-u").unwrap_or(65534), id("-g").unwrap_or(65534)))
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success(), "copies {}", from.display());
 }
 
 fn binaries() -> PathBuf {
