@@ -24,6 +24,7 @@ mod metrics;
 mod pool;
 mod postgres_changes;
 mod presence;
+mod private_channels;
 mod replication;
 mod restart;
 mod sslmode;

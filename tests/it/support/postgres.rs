@@ -41,8 +41,8 @@ impl Postgres {
             chown(dir.path(), Some(user), Some(group)).unwrap();
         }
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let port = free_port();
         let mut server = Self { dir, bin: binaries(), port, settings, child: None };
         server.initialise();
         server.resume().await;
@@ -84,7 +84,8 @@ impl Postgres {
                 if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
                     return Some(false);
                 }
-                self.try_client("postgres").await.map(|_| true)
+                // In our own folder nobody but ours answers, whoever has the port.
+                self.try_client_over_socket().await.map(|_| true)
             })
             .await;
             if is_up {
@@ -177,11 +178,6 @@ impl Postgres {
         connect(&self.config(), &SessionConfig::new("test")).await.unwrap()
     }
 
-    async fn try_client(&self, database: &str) -> Option<Client> {
-        let config = ConnectConfig { database: database.to_owned(), ..self.config() };
-        connect(&config, &SessionConfig::new("test")).await.ok()
-    }
-
     /// Replaces `pg_hba.conf` and makes the server read it.
     pub async fn authenticate(&self, rules: &str) {
         let path = self.data().join("pg_hba.conf");
@@ -191,9 +187,13 @@ impl Postgres {
     }
 
     async fn client_over_socket(&self) -> Client {
+        self.try_client_over_socket().await.unwrap()
+    }
+
+    async fn try_client_over_socket(&self) -> Option<Client> {
         let host = self.dir.path().to_str().unwrap().to_owned();
         let config = ConnectConfig { host, ..self.config() };
-        connect(&config, &SessionConfig::new("test")).await.unwrap()
+        connect(&config, &SessionConfig::new("test")).await.ok()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -213,6 +213,17 @@ impl Drop for Postgres {
             let _ = child.wait();
         }
     }
+}
+
+/// A port that nobody listens on, below those that the system gives to
+/// outgoing connections, so that it is still free after a restart.
+fn free_port() -> u16 {
+    // Tests run in processes side by side; each starts to look somewhere else.
+    let start = std::process::id().wrapping_mul(97) % 20_000;
+    (0..20_000)
+        .map(|step| u16::try_from(10_000 + (start + step) % 20_000).unwrap())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// The user to run as, when we are root.
