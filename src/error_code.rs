@@ -27,6 +27,10 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Old messages that could not be deleted.
+    JanitorFailedToDeleteOldMessages,
+    /// A partition that could not be created.
+    PartitionCreationFailed,
     /// A channel closed by the server, in order.
     ChannelShutdown,
     /// Too many channels on one socket.
@@ -87,6 +91,8 @@ codes! {
     TopicNameRequired,
     /// No permission to read from the topic.
     Unauthorized,
+    /// A broadcast of the database that was dropped.
+    UnableToBroadcastChanges,
     /// The database cannot be reached.
     UnableToConnectToProject,
     /// A replay that was refused or failed.

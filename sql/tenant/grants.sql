@@ -15,6 +15,7 @@ begin
   loop
     execute format('grant usage on schema realtime to %I', client);
     execute format('grant select, insert, update on realtime.messages to %I', client);
+    execute format('grant select on realtime.subscription to %I', client);
     insert into realtime.rowcast_migrations (version) values ('grants/' || client);
   end loop;
 end $$;

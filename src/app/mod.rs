@@ -16,7 +16,7 @@ use crate::{
         jwks_source,
     },
     authorization::{self, Authorizer},
-    broadcast::Broadcasts,
+    broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
     config::{self, Settings},
     http::{
         self,
@@ -33,11 +33,11 @@ use crate::{
     },
     postgres_changes::{self, PostgresChanges},
     presence::Tracker,
-    replication::{self, worker::Worker},
+    replication::{self, Publication, worker::Worker},
     runtime::Drain,
     session::{self, Services},
     telemetry::Registry,
-    tenants::{Limits, Tenant, Terms},
+    tenants::{Limits, Tenant, Terms, janitor},
 };
 
 /// Tells that the server accepts connections.
@@ -96,10 +96,27 @@ pub async fn serve(
     let changes = changes(&settings, pool.clone());
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
-    let stream = Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
+    let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
+    let replays = Replays::new(pool.clone(), series.clone());
+    let from_database = DatabaseBroadcasts::new(
+        Arc::clone(&tenant),
+        Arc::clone(&hub),
+        settings.messages.retention,
+        series,
+    );
+    let readiness = from_database.readiness();
+    // Broadcasts first: they wait for nothing, changes may wait for a lookup.
+    let sinks = (from_database, changes.pipeline());
+    let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
+    let janitor_metrics = janitor::Metrics::register(&mut registry);
+    let janitor = match janitor(&settings) {
+        Some(config) => janitor::spawn(config, &drain, &janitor_metrics),
+        None => janitor::Handle::default(),
+    };
     let terms = tenant.terms();
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
+        messages: Messages { readiness, replays, store: Store::new(pool.clone()), janitor },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
@@ -157,14 +174,30 @@ fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
 
 fn stream(settings: &Settings) -> replication::Config {
     let wanted = &settings.replication;
+    let mut publications = vec![Publication::of_the_user(wanted.publication.as_str())];
+    if settings.messages.broadcasts {
+        publications.push(Publication::messages());
+    }
     replication::Config {
         tenant: settings.tenant.name.clone(),
         slot_name: wanted.slot_name.clone(),
         temporary: wanted.slot_temporary,
-        publications: vec![wanted.publication.clone()],
+        publications,
         wal_budget_bytes: Some(wanted.wal_budget_bytes),
         ..replication::Config::new(settings.database.connect.clone())
     }
+}
+
+fn janitor(settings: &Settings) -> Option<janitor::Config> {
+    let wanted = settings.messages.janitor?;
+    Some(janitor::Config {
+        connect: settings.database.connect.clone(),
+        tenant: settings.tenant.name.clone(),
+        retention: settings.messages.retention,
+        first: wanted.first,
+        interval: wanted.interval,
+        jitter: wanted.jitter,
+    })
 }
 
 /// The keys as set up; those at a URL are fetched from now on.

@@ -9,9 +9,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat, LogSettings,
-    Overrides, ReplicationSettings, Resolved, Secret, Settings, SocketSettings, TenantSettings,
-    env::Strings, parse::parse_bool,
+    ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings,
+    LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings, Resolved, Secret,
+    Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
 use crate::auth::{
     jwks::{Jwks, JwksError},
@@ -90,6 +90,13 @@ impl Resolved {
                 wal_budget_bytes: self.parsed::<u64>("ROWCAST_WAL_BUDGET_MB")? << 20,
                 max_record_bytes: self.parsed("ROWCAST_MAX_RECORD_BYTES")?,
             },
+            messages: MessageSettings {
+                broadcasts: self.flag("ROWCAST_DATABASE_BROADCASTS")?,
+                retention: Duration::from_secs(
+                    3600 * self.parsed::<u64>("ROWCAST_RETENTION_HOURS")?,
+                ),
+                janitor: self.flag("RUN_JANITOR")?.then(|| self.janitor()).transpose()?,
+            },
             log: LogSettings {
                 level: self.parsed("LOG_LEVEL")?,
                 format: self.value("ROWCAST_LOG_FORMAT").map(|format| match format {
@@ -148,6 +155,15 @@ impl Resolved {
             max_payload_kb: self.parsed("ROWCAST_MAX_PAYLOAD_KB")?,
             presence_enabled: self.flag("ROWCAST_PRESENCE_ENABLED")?,
             private_only: self.flag("ROWCAST_PRIVATE_ONLY")?,
+        })
+    }
+
+    fn janitor(&self) -> Result<JanitorSettings, ConfigError> {
+        let spread = self.flag("JANITOR_SCHEDULE_RANDOMIZE")?;
+        Ok(JanitorSettings {
+            first: self.millis("JANITOR_RUN_AFTER_IN_MS")?,
+            interval: self.millis("JANITOR_SCHEDULE_TIMER_IN_MS")?,
+            jitter: if spread { Duration::from_secs(3600) } else { Duration::ZERO },
         })
     }
 

@@ -23,7 +23,8 @@ pub use self::{
     resolve::{InForce, Origin, Overrides, Resolved},
     secret::Secret,
     settings::{
-        DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat, LogSettings,
-        ReplicationSettings, Settings, SocketSettings, TenantSettings,
+        DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings, LogFormat,
+        LogSettings, MessageSettings, ReplicationSettings, Settings, SocketSettings,
+        TenantSettings,
     },
 };

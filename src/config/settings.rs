@@ -26,6 +26,8 @@ pub struct Settings {
     pub sockets: SocketSettings,
     /// The replication stream.
     pub replication: ReplicationSettings,
+    /// Messages of the database.
+    pub messages: MessageSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -161,6 +163,28 @@ pub struct ReplicationSettings {
     pub wal_budget_bytes: u64,
     /// Bytes of a row that is sent in full.
     pub max_record_bytes: usize,
+}
+
+/// Messages of the database and the table they are kept in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageSettings {
+    /// Whether they are broadcast.
+    pub broadcasts: bool,
+    /// How long they are kept.
+    pub retention: Duration,
+    /// When partitions are looked after; `None` for never.
+    pub janitor: Option<JanitorSettings>,
+}
+
+/// When partitions are looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JanitorSettings {
+    /// From the start to the first time.
+    pub first: Duration,
+    /// Between two times.
+    pub interval: Duration,
+    /// Up to this is added at random.
+    pub jitter: Duration,
 }
 
 /// Logs.

@@ -4,7 +4,7 @@
 
 use super::knob::{
     Kind, Knob,
-    Section::{Database, Dev, Logs, Network, Replication, Sockets, Tenant, Tokens},
+    Section::{Database, Dev, Logs, Messages, Network, Replication, Sockets, Tenant, Tokens},
 };
 
 const PORT: Kind = Kind::Number { min: 1, max: 65_535, unit: "" };
@@ -135,6 +135,19 @@ pub static KNOBS: &[Knob] = &[
     Knob::new(Replication, "ROWCAST_MAX_RECORD_BYTES", Kind::Number { min: 1024, max: 1_000_000_000, unit: "bytes" }, "1048576",
         "Largest row that is sent in full."),
 
+    Knob::new(Messages, "ROWCAST_DATABASE_BROADCASTS", Kind::Bool, "true",
+        "Whether rows of `realtime.messages` are broadcast; without it no publication is made for them."),
+    Knob::new(Messages, "ROWCAST_RETENTION_HOURS", Kind::Number { min: 1, max: 8760, unit: "hours" }, "72",
+        "How long messages are kept, rounded up to whole days."),
+    Knob::new(Messages, "RUN_JANITOR", Kind::Bool, "true",
+        "Whether the server makes and drops the daily partitions of `realtime.messages`."),
+    Knob::new(Messages, "JANITOR_RUN_AFTER_IN_MS", Kind::MILLIS, "0",
+        "From the start to the first time it looks after them."),
+    Knob::new(Messages, "JANITOR_SCHEDULE_TIMER_IN_MS", Kind::Number { min: 1000, max: 86_400_000, unit: "milliseconds" }, "14400000",
+        "How often it does."),
+    Knob::new(Messages, "JANITOR_SCHEDULE_RANDOMIZE", Kind::Bool, "true",
+        "Whether up to an hour is added to that at random."),
+
     Knob::new(Logs, "LOG_LEVEL", LEVELS, "info",
         "Least important line that is written."),
     Knob::new(Logs, "ROWCAST_LOG_FORMAT", Kind::Choice(&["pretty", "json"]), "",
@@ -156,8 +169,7 @@ pub static IGNORED: &[&str] = &[
     "DB_HOST_REPLICA_SIN", "DB_HOST_REPLICA_SJC", "DB_MASTER_REGION", "REGION", "REGION_MAPPING",
     "TENANT_CACHE_EXPIRATION_IN_MS", "MEASURE_TRAFFIC_INTERVAL_IN_MS", "WEBSOCKET_MAX_HEAP_SIZE",
     "NUM_ACCEPTORS", "HTTP_DYNAMIC_BUFFER_MIN", "HTTP_DYNAMIC_BUFFER_MAX", "SEED_SELF_HOST",
-    "RUN_JANITOR", "JANITOR_SCHEDULE_TIMER_IN_MS", "JANITOR_SCHEDULE_RANDOMIZE",
-    "JANITOR_RUN_AFTER_IN_MS", "JANITOR_MAX_CHILDREN", "JANITOR_CHILDREN_TIMEOUT",
+    "JANITOR_MAX_CHILDREN", "JANITOR_CHILDREN_TIMEOUT",
     "JANITOR_CHUNK_SIZE", "MIGRATION_PARTITION_SLOTS", "CONNECT_PARTITION_SLOTS",
     "POSTGRES_CDC_SCOPE_SHARDS", "USERS_SCOPE_SHARDS", "MUSTER_SCOPE_SHARDS", "BROADCAST_POOL_SIZE",
     "PRESENCE_POOL_SIZE", "PRESENCE_BROADCAST_PERIOD_IN_MS", "PRESENCE_PERMDOWN_PERIOD_IN_MS",

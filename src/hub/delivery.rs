@@ -1,11 +1,13 @@
 //! Fan-out: one message to everybody on a topic, encoded once per serializer.
 
+use uuid::Uuid;
+
 use crate::protocol::{
     Vsn,
     prepared::{Fanout, Frame},
 };
 
-use super::{ChannelId, Interest, Key, topics::Hub};
+use super::{ChannelId, Interest, Key, Subscriber, topics::Hub};
 
 impl Hub {
     /// Sends `message` to the subscribers of a topic that want `interest`,
@@ -17,11 +19,28 @@ impl Hub {
         interest: Interest,
         skip: Option<ChannelId>,
     ) -> u64 {
+        self.send(key, message, interest, |member| Some(member.id) == skip)
+    }
+
+    /// Sends a stored message to those that do not have it yet: it may have
+    /// been replayed to them, or be their own. Returns as [`Hub::publish`] does.
+    pub fn publish_stored(&self, key: &Key, message: &Fanout, interest: Interest, id: Uuid) -> u64 {
+        self.send(key, message, interest, |member| !member.seen.take_live(id))
+    }
+
+    /// `skip` is asked about each member that wants the message, once.
+    fn send(
+        &self,
+        key: &Key,
+        message: &Fanout,
+        interest: Interest,
+        skip: impl Fn(&Subscriber) -> bool,
+    ) -> u64 {
         let Some(members) = self.members(key) else { return 0 };
         let mut frames = Encoded { message, topic: key.topic.as_str(), v1: None, v2: None };
         let mut delivered = 0;
         for member in members.read().iter() {
-            if Some(member.id) == skip || !member.interest().has(interest) {
+            if !member.interest().has(interest) || skip(member) {
                 continue;
             }
             if let Some(frame) = frames.get(member.vsn) {
@@ -78,6 +97,21 @@ mod tests {
 
     fn member(vsn: Vsn, interest: Interest) -> Arc<Subscriber> {
         Subscriber::new(vsn, Arc::new(Outbox::new(10_000)), interest)
+    }
+
+    #[test]
+    fn a_stored_message_reaches_those_that_do_not_have_it() {
+        let hub = Hub::new();
+        let topic = Topic::from_sub_topic("a").unwrap();
+        let key = Key { tenant: Arc::from("t"), private: true, topic };
+        let (sender, other) = (member(Vsn::V2, Interest::ALL), member(Vsn::V2, Interest::ALL));
+        hub.join(&key, &sender);
+        hub.join(&key, &other);
+        let id = Uuid::from_u128(7);
+        sender.seen.will_store(id);
+        let message = Fanout::Json { event: "broadcast", payload: Bytes::from_static(b"{}") };
+        assert_eq!(hub.publish_stored(&key, &message, Interest::BROADCAST, id), 1);
+        assert_eq!((received(&sender).len(), received(&other).len()), (0, 1));
     }
 
     fn received(member: &Subscriber) -> Vec<Item> {

@@ -6,6 +6,7 @@
 
 pub mod delivery;
 pub mod outbox;
+pub mod seen;
 pub mod topics;
 
 use std::sync::{
@@ -15,7 +16,7 @@ use std::sync::{
 
 use crate::{protocol::Vsn, topic::Topic};
 
-use self::outbox::Outbox;
+use self::{outbox::Outbox, seen::Seen};
 
 /// One joined channel of one socket. Never reused within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub struct Subscriber {
     pub vsn: Vsn,
     /// Where its frames go.
     pub outbox: Arc<Outbox>,
+    /// Which stored messages it has.
+    pub seen: Seen,
     interest: AtomicU8,
     /// Its place in the topic's list, kept by the topic.
     place: AtomicUsize,
@@ -81,6 +84,7 @@ impl Subscriber {
             id: ChannelId::next(),
             vsn,
             outbox,
+            seen: Seen::default(),
             interest: AtomicU8::new(interest.0),
             place: AtomicUsize::new(0),
         })

@@ -105,7 +105,7 @@ impl ChangeSink for Pipeline {
         self.0.live.send_replace(true);
     }
 
-    async fn deliver(&self, batch: Batch) {
+    async fn deliver(&self, batch: &Batch) {
         for change in &batch.changes {
             let relation = &change.relation;
             let readiness = self.0.lock().readiness(relation);

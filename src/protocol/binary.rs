@@ -8,7 +8,10 @@ use std::str;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use super::message::{DecodeError, Encoding, Inbound, Payload, Ref, UserBroadcast};
+use super::{
+    message::{DecodeError, Encoding, Inbound, Payload, Ref, UserBroadcast},
+    persist::Persist,
+};
 
 const PUSH: u8 = 0;
 const BROADCAST: u8 = 2;
@@ -31,6 +34,7 @@ pub(super) fn decode(frame: &Bytes) -> Result<Inbound, DecodeError> {
                 topic: reader.text(topic)?.to_owned(),
                 event: reader.text(event)?.to_owned(),
                 payload: Payload::Raw(reader.rest()),
+                persist: None,
             })
         }
         USER_BROADCAST_PUSH => {
@@ -40,7 +44,7 @@ pub(super) fn decode(frame: &Bytes) -> Result<Inbound, DecodeError> {
             let topic = reader.text(topic)?.to_owned();
             let event = reader.text(event)?.to_owned();
             let meta = reader.text(meta)?;
-            // What a client says about its own message is checked, then forgotten.
+            // Checked, and then forgotten but for one wish.
             if !meta.is_empty() && serde_json::from_str::<IgnoredAny>(meta).is_err() {
                 return Err(DecodeError::BadMetadata);
             }
@@ -56,6 +60,7 @@ pub(super) fn decode(frame: &Bytes) -> Result<Inbound, DecodeError> {
                 topic,
                 event: "broadcast".to_owned(),
                 payload: Payload::User(UserBroadcast { event, encoding, payload }),
+                persist: Persist::from_metadata(meta),
             })
         }
         kind => Err(DecodeError::UnknownKind(kind)),

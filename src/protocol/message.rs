@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::persist::Persist;
+
 /// Longest reference that is kept; clients use a few digits or a UUID.
 const LONGEST_REF: usize = 256;
 
@@ -21,6 +23,8 @@ pub struct Inbound {
     pub event: String,
     /// The rest.
     pub payload: Payload,
+    /// Whether the sender wants the message stored; kind 3 only.
+    pub persist: Option<Persist>,
 }
 
 /// The payload of an inbound message.

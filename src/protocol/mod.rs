@@ -9,6 +9,7 @@ pub mod join;
 pub mod message;
 #[cfg(test)]
 mod outbound_tests;
+pub mod persist;
 pub mod prepared;
 pub mod reply;
 pub mod size;

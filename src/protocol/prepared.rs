@@ -89,6 +89,28 @@ impl Fanout {
     }
 }
 
+/// A user broadcast that a channel itself pushes, with the channel's `join_ref`:
+/// JSON is text in both versions, unlike in [`Fanout::User`]. `None` if it has
+/// no form for the version.
+pub fn pushed(
+    vsn: Vsn,
+    join_ref: &Ref,
+    topic: &str,
+    broadcast: &UserBroadcast,
+    meta: &str,
+) -> Option<Frame> {
+    match (broadcast.encoding, vsn) {
+        (Encoding::Json, _) => {
+            let payload = user_payload(&broadcast.event, &broadcast.payload, meta);
+            Some(text(vsn, join_ref, &Ref::NULL, topic, "broadcast", &payload))
+        }
+        (Encoding::Binary, Vsn::V2) => {
+            binary::user_broadcast(topic, broadcast, meta).map(Frame::Binary)
+        }
+        (Encoding::Binary, Vsn::V1) => None,
+    }
+}
+
 /// A text frame in either version; `payload` is JSON text.
 pub fn text(
     vsn: Vsn,
@@ -172,6 +194,30 @@ mod tests {
             ))
         );
         assert_eq!(user(Encoding::Binary, "").encode(Vsn::V1, "t"), None);
+    }
+
+    #[test]
+    fn a_pushed_broadcast_is_text_unless_it_is_bytes() {
+        let Fanout::User { mut broadcast, .. } = user(Encoding::Json, "") else { panic!() };
+        let push = |broadcast: &UserBroadcast, vsn| {
+            pushed(vsn, &Ref::string("7"), "realtime:a", broadcast, r#"{"replayed":true}"#)
+        };
+        let payload =
+            r#"{"event":"hi","payload":{"n":1},"type":"broadcast","meta":{"replayed":true}}"#;
+        assert_eq!(
+            push(&broadcast, Vsn::V2),
+            Some(Frame::text(format!(r#"["7",null,"realtime:a","broadcast",{payload}]"#)))
+        );
+        assert_eq!(
+            push(&broadcast, Vsn::V1),
+            Some(Frame::text(format!(
+                r#"{{"topic":"realtime:a","event":"broadcast","payload":{payload},"ref":null}}"#
+            )))
+        );
+        broadcast.encoding = Encoding::Binary;
+        let bytes = b"\x04\x0a\x02\x11\x00realtime:ahi{\"replayed\":true}{\"n\":1}";
+        assert_eq!(push(&broadcast, Vsn::V2), Some(Frame::Binary(Bytes::from_static(bytes))));
+        assert_eq!(push(&broadcast, Vsn::V1), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn decode(text: &str) -> Result<Inbound, DecodeError> {
         topic: frame.topic.into_owned(),
         event: frame.event.into_owned(),
         payload: Payload::Json(Bytes::copy_from_slice(frame.payload.get().as_bytes())),
+        persist: None,
     })
 }
 

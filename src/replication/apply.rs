@@ -75,7 +75,7 @@ async fn take<S: ChangeSink>(
             series.transactions.inc();
             series.last_commit.set(batch.committed_at / 1_000_000);
         }
-        sink.deliver(batch).await;
+        sink.deliver(&batch).await;
     }
     if let Some(lsn) = confirm {
         link.confirm(lsn);

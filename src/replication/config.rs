@@ -17,8 +17,9 @@ pub struct Config {
     /// connection breaks, and nothing is left behind in the database.
     pub temporary: bool,
     /// What is streamed.
-    pub publications: Vec<String>,
-    /// Creates missing publications, empty. Otherwise the stream waits for them.
+    pub publications: Vec<Publication>,
+    /// Creates missing publications and mends those with fixed contents.
+    /// Otherwise the stream waits until somebody else has.
     pub create_publications: bool,
     /// How much log the slot may hold back before it is given up, so that the
     /// database's disk is not filled; none leaves that to
@@ -39,19 +40,43 @@ pub struct Config {
     pub batch_bytes: usize,
 }
 
+/// A publication and what is to be in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Its name.
+    pub name: String,
+    /// Its one table as schema and name, with its partitions. None leaves the
+    /// contents to the user: a missing publication is then created empty.
+    pub table: Option<(String, String)>,
+}
+
+impl Publication {
+    /// One whose contents are the user's.
+    pub fn of_the_user(name: impl Into<String>) -> Self {
+        Self { name: name.into(), table: None }
+    }
+
+    /// One that is there for a single table.
+    pub fn of_table(name: impl Into<String>, schema: &str, table: &str) -> Self {
+        Self { name: name.into(), table: Some((schema.to_owned(), table.to_owned())) }
+    }
+
+    /// The broadcasts of the database.
+    pub fn messages() -> Self {
+        Self::of_table("supabase_realtime_messages_publication", "realtime", "messages")
+    }
+}
+
 impl Config {
-    /// The defaults for a database: durable slot `rowcast`, both Supabase
-    /// publications, 4 GiB of log.
+    /// The defaults for a database: durable slot `rowcast`, the publication
+    /// `supabase_realtime`, 4 GiB of log.
     pub fn new(connect: ConnectConfig) -> Self {
         Self {
             tenant: connect.database.clone(),
             connect,
             slot_name: "rowcast".to_owned(),
             temporary: false,
-            publications: vec![
-                "supabase_realtime".to_owned(),
-                "supabase_realtime_messages_publication".to_owned(),
-            ],
+            publications: vec![Publication::of_the_user("supabase_realtime")],
             create_publications: true,
             wal_budget_bytes: Some(4 << 30),
             wal_budget_interval: Duration::from_secs(30),

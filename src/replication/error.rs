@@ -49,18 +49,26 @@ pub(super) enum StreamError {
         /// The publication.
         name: String,
     },
-    /// A publication is missing and cannot be created.
+    /// A publication is not as it should be and cannot be mended.
     #[error(
-        "publication {name} does not exist and {user} may not create it: \
-         run `GRANT CREATE ON DATABASE \"{database}\" TO \"{user}\"`, or create it as its owner"
+        "publication {name} is missing or holds other tables, and {user} may not change that \
+         ({message}): run `{remedy}` as a superuser, once"
     )]
     PublicationDenied {
         /// The publication.
         name: String,
-        /// The database.
-        database: String,
         /// Our user.
         user: String,
+        /// PostgreSQL's words.
+        message: String,
+        /// The statement that helps.
+        remedy: String,
+    },
+    /// The table of a publication is missing.
+    #[error("the table {table} does not exist: run `rowcast migrate`")]
+    TableMissing {
+        /// The table.
+        table: String,
     },
     /// The budget guard gave the slot up.
     #[error("the slot held back more log than its budget and was dropped")]
@@ -81,7 +89,8 @@ impl StreamError {
             | Self::Answer(_)
             | Self::SlotForeign { .. }
             | Self::PublicationMissing { .. }
-            | Self::PublicationDenied { .. } => false,
+            | Self::PublicationDenied { .. }
+            | Self::TableMissing { .. } => false,
         }
     }
 

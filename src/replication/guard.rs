@@ -11,7 +11,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, error::StreamError, prepare::startup, slot, status::Status};
+use super::{
+    config::Config, error::StreamError, prepare::startup, publication, slot, status::Status,
+};
 use crate::postgres::wire::{Connection, Mode};
 
 /// Between attempts to drop a slot that is still in use.
@@ -42,7 +44,7 @@ impl Guard {
         while !self.stop_link.is_cancelled() {
             ticks.tick().await;
             if let Err(error) = self.check(budget).await {
-                tracing::warn!(error = error.reason(), "cannot check how much log is held back");
+                tracing::warn!(error = error.reason(), "cannot look after the slot");
             }
         }
     }
@@ -55,6 +57,11 @@ impl Guard {
         // A long transaction of somebody else also holds log back, but then a
         // new slot would help nobody: it is our own lag that counts here.
         if found.held <= budget || found.behind <= budget {
+            // Since version 18 a stream goes on without a publication that was
+            // dropped, and nothing else would tell.
+            let config = &self.config;
+            let publications = &config.publications;
+            publication::ensure(&mut connection, publications, config.create_publications).await?;
             connection.close().await;
             return Ok(());
         }

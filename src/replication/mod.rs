@@ -23,7 +23,7 @@ pub mod transaction;
 pub mod worker;
 
 pub use self::{
-    config::Config,
+    config::{Config, Publication},
     metrics::Metrics,
     status::{Handle, Status},
     worker::Worker,

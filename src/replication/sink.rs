@@ -14,11 +14,31 @@ pub trait ChangeSink: Send + Sync + 'static {
 
     /// Takes a batch over. When this returns, the batch is handed off and its
     /// position may be confirmed to PostgreSQL.
-    fn deliver(&self, batch: Batch) -> impl Future<Output = ()> + Send;
+    fn deliver(&self, batch: &Batch) -> impl Future<Output = ()> + Send;
 
     /// The stream broke and is being restored. What commits meanwhile still
     /// comes, unless the next [`Start`] says there is a gap.
     fn interrupted(&self);
+}
+
+/// Two sinks as one. Each batch goes to the first, then to the second, and is
+/// handed off when both have taken it: neither can lose what the other got.
+/// A busy second one holds the first up only between batches.
+impl<A: ChangeSink, B: ChangeSink> ChangeSink for (A, B) {
+    async fn started(&self, start: Start) {
+        self.0.started(start.clone()).await;
+        self.1.started(start).await;
+    }
+
+    async fn deliver(&self, batch: &Batch) {
+        self.0.deliver(batch).await;
+        self.1.deliver(batch).await;
+    }
+
+    fn interrupted(&self) {
+        self.0.interrupted();
+        self.1.interrupted();
+    }
 }
 
 /// How a stream starts.

@@ -24,15 +24,20 @@ impl Backoff {
     pub fn pause(&mut self) -> Duration {
         let full = self.next;
         self.next = full.saturating_mul(2).min(self.limit);
-        // The standard hasher is seeded at random: enough for jitter.
-        let share = RandomState::new().hash_one(full) % 512;
-        full.mul_f64(0.5 + f64::from(u16::try_from(share).unwrap_or(0)) / 1024.0)
+        full / 2 + jitter(full / 2)
     }
 
     /// Starts over after a success.
     pub fn reset(&mut self) {
         self.next = self.first.min(self.limit);
     }
+}
+
+/// A random time below `limit`, good enough to keep many from acting together.
+pub fn jitter(limit: Duration) -> Duration {
+    // The standard hasher is seeded at random.
+    let share = RandomState::new().hash_one(limit) % 1024;
+    limit.mul_f64(f64::from(u16::try_from(share).unwrap_or(0)) / 1024.0)
 }
 
 #[cfg(test)]

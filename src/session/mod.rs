@@ -22,8 +22,13 @@ pub mod writer;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    authorization::Authorizer, broadcast::Broadcasts, hub::topics::Hub,
-    postgres_changes::PostgresChanges, presence::Tracker, runtime::Drain, tenants::Tenant,
+    authorization::Authorizer,
+    broadcast::{Broadcasts, Messages},
+    hub::topics::Hub,
+    postgres_changes::PostgresChanges,
+    presence::Tracker,
+    runtime::Drain,
+    tenants::Tenant,
 };
 
 pub use self::{
@@ -40,6 +45,8 @@ pub struct Services {
     pub hub: Arc<Hub>,
     /// Sends broadcasts.
     pub broadcasts: Broadcasts,
+    /// Messages of the database: live, stored, replayed.
+    pub messages: Messages,
     /// Who is present.
     pub presence: Arc<Tracker>,
     /// Asks the policies of private topics.

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     auth::{Keys, jwt::sign},
     authorization::{self, Authorizer},
-    broadcast::Broadcasts,
+    broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
     hub::topics::Hub,
     postgres::{
         connect::{ConnectConfig, SslMode},
@@ -23,7 +23,7 @@ use crate::{
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
     telemetry::Registry,
-    tenants::{Limits, Tenant, Terms},
+    tenants::{Limits, Tenant, Terms, janitor},
 };
 
 use super::{
@@ -95,9 +95,19 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
     let tenant =
         Arc::new(Tenant::new("t", Keys::new(Some(SECRET), None, serde_json::Map::new()), terms));
     let hub = Arc::new(Hub::new());
+    let series = DatabaseMetrics::register(&mut Registry::default()).tenant("t");
+    let day = Duration::from_secs(86_400);
+    let from_database =
+        DatabaseBroadcasts::new(Arc::clone(&tenant), Arc::clone(&hub), day, series.clone());
     Arc::new(Services {
         authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
+        messages: Messages {
+            readiness: from_database.readiness(),
+            replays: Replays::new(no_pool(), series),
+            store: Store::new(no_pool()),
+            janitor: janitor::Handle::default(),
+        },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),

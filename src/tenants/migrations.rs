@@ -8,6 +8,7 @@
 
 use thiserror::Error;
 
+use super::partitions;
 use crate::postgres::{pool as pg, session::is_transient_sqlstate};
 
 /// Applied once each, in this order; the name is the version.
@@ -19,6 +20,13 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "20260101000300_broadcast_changes",
         include_str!("../../sql/tenant/20260101000300_broadcast_changes.sql"),
     ),
+    ("20260101000400_expiries", include_str!("../../sql/tenant/20260101000400_expiries.sql")),
+    (
+        "20260101000500_subscription",
+        include_str!("../../sql/tenant/20260101000500_subscription.sql"),
+    ),
+    ("20260101000600_filters", include_str!("../../sql/tenant/20260101000600_filters.sql")),
+    ("20260101000700_changes", include_str!("../../sql/tenant/20260101000700_changes.sql")),
 ];
 
 const LEDGER: &str = include_str!("../../sql/tenant/ledger.sql");
@@ -26,7 +34,7 @@ const ROLES: &str = include_str!("../../sql/tenant/roles.sql");
 const GRANTS: &str = include_str!("../../sql/tenant/grants.sql");
 
 /// "rowcast" in ASCII, so that a look at `pg_locks` can tell whose lock it is.
-const LOCK: i64 = 0x0072_6f77_6361_7374;
+pub(super) const LOCK: i64 = 0x0072_6f77_6361_7374;
 
 /// The names of functions and tables in the SQL are all qualified; a search
 /// path of the user must not change what they mean. Waiting for a lock ends
@@ -183,7 +191,7 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
         .filter(|version| !applied.contains(version))
         .filter_map(|version| version.strip_prefix("grants/").map(str::to_owned))
         .collect();
-    report.partitions = create_partitions(&transaction).await.map_err(at("partitions"))?;
+    report.partitions = partitions::create(&transaction).await.map_err(at("partitions"))?;
     report.adopted = transaction
         .query_one("select to_regclass('realtime.schema_migrations') is not null", &[])
         .await
@@ -194,40 +202,6 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
 }
 
 const VERSIONS: &str = "select version from realtime.rowcast_migrations order by version";
-
-/// Creates the partitions of `realtime.messages` for yesterday to three days
-/// ahead (UTC) where they are missing, and returns their names.
-///
-/// # Errors
-/// Those of PostgreSQL.
-pub async fn create_partitions(
-    transaction: &pg::Transaction<'_>,
-) -> Result<Vec<String>, pg::Error> {
-    // A table of the first versions of Supabase Realtime has no partitions.
-    let rows = transaction
-        .query(
-            "select 'messages_' || to_char(day, 'YYYY_MM_DD'), day::date::text, (day::date + 1)::text \
-             from generate_series(-1, 3) as n, \
-             lateral (select (now() at time zone 'utc')::date + n as day) as days \
-             where to_regclass('realtime.messages_' || to_char(day, 'YYYY_MM_DD')) is null \
-             and (select relkind = 'p' from pg_class where oid = 'realtime.messages'::regclass)",
-            &[],
-        )
-        .await?;
-    let mut created = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (name, from, to): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        // The three are digits and underscores: nothing to quote.
-        transaction
-            .batch_execute(&format!(
-                "create table realtime.{name} partition of realtime.messages \
-                 for values from ('{from}') to ('{to}')"
-            ))
-            .await?;
-        created.push(name);
-    }
-    Ok(created)
-}
 
 async fn names(transaction: &pg::Transaction<'_>, sql: &str) -> Result<Vec<String>, MigrateError> {
     let rows = transaction.query(sql, &[]).await.map_err(at("ledger.sql"))?;

@@ -1,7 +1,9 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
+pub mod janitor;
 pub mod limits;
 pub mod migrations;
+pub mod partitions;
 pub mod tenant;
 
 pub use self::{

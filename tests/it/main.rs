@@ -20,6 +20,7 @@ mod corpus;
 mod delivery;
 mod hostile;
 mod logs;
+mod messages;
 mod metrics;
 mod pool;
 mod postgres_changes;

@@ -170,7 +170,7 @@ async fn a_sink_that_panics_does_not_look_alive() {
     struct Panics;
     impl ChangeSink for Panics {
         async fn started(&self, _: Start) {}
-        async fn deliver(&self, _: Batch) {
+        async fn deliver(&self, _: &Batch) {
             panic!("on purpose");
         }
         fn interrupted(&self) {}

@@ -78,7 +78,7 @@ async fn a_publication_that_must_not_be_created_is_waited_for() {
     let server = Postgres::start(&[]).await;
     let mut config = Config::new(server.config());
     config.create_publications = false;
-    config.publications = vec!["it's \"mine\"".to_owned()];
+    config.publications = vec![Publication::of_the_user("it's \"mine\"")];
     let (recorder, drain, handle) = spawn(config);
     let reason = failure(&handle).await;
     assert_eq!(reason, "publication it's \"mine\" does not exist");

@@ -13,7 +13,7 @@ use std::{
 use rowcast::{
     postgres::pool::Client,
     replication::{
-        Config, Handle, Metrics, Status, Worker,
+        Config, Handle, Metrics, Publication, Status, Worker,
         change::{Batch, Operation, Tuple, Value},
         position::{Epoch, Position},
         sink::{ChangeSink, Gap, Start},
@@ -83,7 +83,7 @@ impl ChangeSink for Recorder {
         self.seen.lock().unwrap().starts.push(start);
     }
 
-    async fn deliver(&self, batch: Batch) {
+    async fn deliver(&self, batch: &Batch) {
         let _ = self.open.subscribe().wait_for(|open| *open).await;
         let mut seen = self.seen.lock().unwrap();
         seen.batches.push((batch.changes.len(), batch.is_last));
@@ -139,6 +139,7 @@ impl Bench {
         let client = server.client().await;
         client.batch_execute(sql).await.unwrap();
         let mut config = Config::new(server.config());
+        config.publications.push(Publication::of_the_user("another"));
         change(&mut config);
         let (recorder, drain, handle) = spawn(config);
         let bench = Self { server, client, drain, handle, recorder };

@@ -64,8 +64,11 @@ async fn a_publication_made_anew_does_not_wedge_the_stream() {
              create publication supabase_realtime for table t",
         )
         .await;
-    let start = bench.recorder.wait_starts(2).await;
-    assert_eq!(start.gap, Some(Gap::SlotAhead));
+    // Version 18 goes on, and what was not published then is not missed.
+    if bench.number("select current_setting('server_version_num')::bigint").await < 180_000 {
+        let start = bench.recorder.wait_starts(2).await;
+        assert_eq!(start.gap, Some(Gap::SlotAhead));
+    }
     bench.wait_streaming().await;
     bench.run("insert into t values (3)").await;
     let changes = bench.recorder.wait_changes(2).await;

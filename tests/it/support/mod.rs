@@ -7,6 +7,10 @@ pub mod tokens;
 
 use std::time::Duration;
 
+use rowcast::replication::{
+    change::Batch,
+    sink::{ChangeSink, Start},
+};
 use tokio::time::{Instant, sleep};
 
 /// Asks `question` until it answers, at most half a minute.
@@ -19,4 +23,16 @@ pub async fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Option
         assert!(Instant::now() < deadline, "never happened: {what}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A sink that forgets everything.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+impl ChangeSink for Nowhere {
+    async fn started(&self, _: Start) {}
+
+    async fn deliver(&self, _: &Batch) {}
+
+    fn interrupted(&self) {}
 }

@@ -1,0 +1,92 @@
+//! Numbers about broadcasts of the database and the table they are kept in.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+};
+
+use crate::telemetry::Registry;
+
+/// The metric families. Clones share them.
+#[derive(Debug, Clone)]
+pub struct DatabaseMetrics {
+    latency: Family<Tenant, Histogram>,
+    replay: Family<Tenant, Histogram>,
+    dropped: Family<Reason, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tenant {
+    tenant: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    tenant: String,
+    reason: &'static str,
+}
+
+/// One tenant's series.
+#[derive(Debug, Clone)]
+pub struct DatabaseSeries {
+    tenant: String,
+    latency: Histogram,
+    replay: Histogram,
+    dropped: Family<Reason, Counter>,
+}
+
+impl DatabaseMetrics {
+    /// Adds the families to a registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let latency = || Histogram::new([2.0, 5.0, 10.0, 25.0, 100.0, 250.0, 1000.0, 5000.0]);
+        let metrics = Self {
+            latency: Family::new_with_constructor(latency as fn() -> Histogram),
+            replay: Family::new_with_constructor(latency as fn() -> Histogram),
+            dropped: Family::default(),
+        };
+        registry.register(
+            "realtime_tenants_broadcast_from_database_latency_committed_at",
+            "Milliseconds from the commit of a message to its delivery",
+            metrics.latency.clone(),
+        );
+        registry.register(
+            "realtime_tenants_replay",
+            "Milliseconds to read the messages of a replay",
+            metrics.replay.clone(),
+        );
+        registry.register(
+            "realtime_broadcast_from_database_dropped",
+            "Messages of the database that were not delivered, by reason",
+            metrics.dropped.clone(),
+        );
+        metrics
+    }
+
+    /// The series of one tenant.
+    pub fn tenant(&self, name: &str) -> DatabaseSeries {
+        let label = Tenant { tenant: name.to_owned() };
+        DatabaseSeries {
+            latency: self.latency.get_or_create_owned(&label),
+            replay: self.replay.get_or_create_owned(&label),
+            dropped: self.dropped.clone(),
+            tenant: label.tenant,
+        }
+    }
+}
+
+impl DatabaseSeries {
+    pub(super) fn sent(&self, age: Duration) {
+        self.latency.observe(age.as_secs_f64() * 1000.0);
+    }
+
+    pub(super) fn replayed(&self, took: Duration) {
+        self.replay.observe(took.as_secs_f64() * 1000.0);
+    }
+
+    pub(super) fn dropped(&self, reason: &'static str, rows: u64) {
+        let label = Reason { tenant: self.tenant.clone(), reason };
+        self.dropped.get_or_create(&label).inc_by(rows);
+    }
+}

@@ -1,0 +1,200 @@
+//! Persist: a client's broadcast is stored before it is acknowledged.
+//!
+//! The row is inserted as the sender, so the INSERT policies on
+//! `realtime.messages` decide, and then comes to everybody by the log, like
+//! any row: once, in commit order, whichever node the receivers are on. It is
+//! not sent directly as well. See the decision record on stored broadcasts.
+
+use std::time::Duration;
+
+use postgres_protocol::escape::escape_literal;
+use uuid::Uuid;
+
+use crate::{
+    auth::Claims,
+    hub::Subscriber,
+    postgres::pool::{self, Lease, Pool, PoolError},
+    protocol::{
+        message::{Encoding, UserBroadcast},
+        persist::Persist,
+    },
+};
+
+/// Storing one message may take this long.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Stores broadcasts. Clones share the pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: Pool,
+}
+
+/// Who sends, and to which private topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    /// The topic without `realtime:`.
+    pub topic: &'a str,
+    /// The sender's token.
+    pub claims: &'a Claims,
+    /// Its request headers as a JSON object, for `request.headers`.
+    pub headers: &'a str,
+}
+
+/// Why a message was not stored. The texts are for the client, which gets
+/// them as `{"error": …}`.
+#[derive(Debug, thiserror::Error)]
+pub enum PersistError {
+    /// Public channels store nothing.
+    #[error("Messages can only be stored on private channels")]
+    Public,
+    /// `persist` is neither true nor an object with a positive `ttl`.
+    #[error("persist must be true or have a ttl in whole seconds")]
+    Ttl,
+    /// No policy allows it.
+    #[error("You do not have permissions to store messages on this topic")]
+    Denied,
+    /// No table takes today's messages; the janitor is to be asked.
+    #[error("Missing messages partition")]
+    MissingPartition,
+    /// The database took too long.
+    #[error("Query canceled")]
+    Canceled,
+    /// All connections are in use, or there is none.
+    #[error("Tenant database unavailable")]
+    Unavailable(#[source] PoolError),
+    /// A policy raised, the role does not exist, or the payload cannot be stored.
+    #[error("The message could not be stored")]
+    Failed(#[source] pool::Error),
+}
+
+impl Store {
+    /// Stores through `pool`.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Stores a broadcast on a private topic and returns its id. It is then on
+    /// its way to the receivers; `skip` is the sender's own subscriber, if it
+    /// does not want the message back.
+    ///
+    /// # Errors
+    ///
+    /// [`PersistError`]; then it is not stored and reaches nobody, unless the
+    /// connection broke while it was being stored.
+    pub async fn store(
+        &self,
+        sender: Sender<'_>,
+        broadcast: &UserBroadcast,
+        persist: Persist,
+        skip: Option<&Subscriber>,
+    ) -> Result<Uuid, PersistError> {
+        let seconds = match persist {
+            Persist::Retention => None,
+            Persist::Seconds(seconds) => Some(seconds),
+            Persist::Unreadable => return Err(PersistError::Ttl),
+        };
+        let id = Uuid::new_v4();
+        let script = script(id, sender, broadcast, seconds);
+        let mut lease = Box::pin(self.pool.checkout()).await.map_err(PersistError::Unavailable)?;
+        // Before it is stored, or the log could be faster.
+        if let Some(subscriber) = skip {
+            subscriber.seen.will_store(id);
+        }
+        lease.mark_dirty();
+        match lease.simple_rows(&script).await {
+            Ok(_) => {
+                lease.mark_clean();
+                Ok(id)
+            }
+            Err(error) => {
+                if let Some(subscriber) = skip {
+                    subscriber.seen.did_not_store(id);
+                }
+                undo(lease).await;
+                Err(failure(error))
+            }
+        }
+    }
+}
+
+/// A denial is nothing unusual and must not cost the connection.
+async fn undo(mut lease: Lease) {
+    if lease.simple_rows("rollback").await.is_ok() {
+        lease.mark_clean();
+    }
+}
+
+fn failure(error: pool::Error) -> PersistError {
+    match error.code().map(pool::SqlState::code) {
+        Some("42501") => PersistError::Denied,
+        Some("23514") => PersistError::MissingPartition,
+        Some("57014") => PersistError::Canceled,
+        _ => PersistError::Failed(error),
+    }
+}
+
+/// One round trip. The settings and the role end with the transaction.
+fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Option<u32>) -> String {
+    let Sender { topic, claims, headers } = sender;
+    let timeout = TIMEOUT.as_millis();
+    let set =
+        |name: &str, value: &str| format!("set_config('{name}', {}, true)", escape_literal(value));
+    let settings = [
+        set("realtime.topic", topic),
+        set("request.jwt.claims", claims.json()),
+        set("request.jwt.claim.sub", claims.subject().unwrap_or_default()),
+        set("request.jwt.claim.role", claims.role()),
+        set("request.headers", headers),
+        set("role", claims.role()),
+    ]
+    .join(", ");
+    let (column, payload) = match broadcast.encoding {
+        Encoding::Json => ("payload", escape_literal(&String::from_utf8_lossy(&broadcast.payload))),
+        Encoding::Binary => {
+            let hex: String = broadcast.payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            ("binary_payload", format!("decode('{hex}', 'hex')"))
+        }
+    };
+    let (topic, event) = (escape_literal(topic), escape_literal(&broadcast.event));
+    // The wish to forget is the server's to keep, not the sender's to see.
+    let expiry = seconds.map_or_else(String::new, |seconds| {
+        format!(
+            "set local role none; insert into realtime.rowcast_expiries (message, expires_at) \
+             values ('{id}', (now() at time zone 'utc') + {seconds} * interval '1 second'); "
+        )
+    });
+    format!(
+        "begin; set local statement_timeout = {timeout}; select {settings}; \
+         insert into realtime.messages (id, topic, extension, event, private, {column}) \
+         values ('{id}', {topic}, 'broadcast', {event}, true, {payload}); \
+         {expiry}commit"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(event: &str, encoding: Encoding, payload: &'static [u8], ttl: Option<u32>) -> String {
+        let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
+        let sender = Sender { topic: "it's", claims: &claims, headers: r#"{"x":"\\'"}"# };
+        let broadcast =
+            UserBroadcast { event: event.to_owned(), encoding, payload: payload.into() };
+        script(Uuid::from_u128(7), sender, &broadcast, ttl)
+    }
+
+    #[test]
+    fn what_a_client_sends_is_quoted() {
+        let script = made("x'); drop table t; --", Encoding::Json, br#"{"a":"'"}"#, Some(60));
+        assert!(script.contains("'x''); drop table t; --'") && script.contains("'it''s'"));
+        assert!(script.contains(r#"'{"a":"''"}'"#) && script.contains(" E'"));
+        assert!(script.contains("60 * interval"));
+    }
+
+    #[test]
+    fn bytes_are_stored_as_bytes() {
+        let script = made("e", Encoding::Binary, &[0, 0xfe], None);
+        assert!(script.contains("binary_payload") && script.contains("decode('00fe', 'hex')"));
+        assert!(!script.contains("rowcast_expiries"));
+    }
+}

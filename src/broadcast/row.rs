@@ -1,0 +1,143 @@
+//! A row of `realtime.messages` as the log shows it, read as a broadcast. Pure.
+
+use std::{fmt, str};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    protocol::message::{Encoding, UserBroadcast},
+    replication::{
+        change::{Tuple, Value},
+        relation::Relation,
+    },
+    topic::Topic,
+};
+
+/// Why a row was not broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Dropped {
+    IdMissing,
+    InsertedAtMissing,
+    EventMissing,
+    TopicMissing,
+    PrivateMissing,
+    PayloadMissing,
+    PayloadTooLarge,
+    TooManyRequests,
+    /// Older than messages are kept.
+    Expired,
+    /// A value is not what its type prints.
+    Unreadable,
+}
+
+impl Dropped {
+    /// As operators of Supabase Realtime know them from its log.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::IdMissing => "id_missing",
+            Self::InsertedAtMissing => "inserted_at_missing",
+            Self::EventMissing => "event_missing",
+            Self::TopicMissing => "topic_missing",
+            Self::PrivateMissing => "private_missing",
+            Self::PayloadMissing => "payload_missing",
+            Self::PayloadTooLarge => "payload_size_exceeded",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Expired => "expired",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether this is `realtime.messages` or one of its partitions, under whose
+/// names rows come unless the publication goes by the root.
+pub(super) fn is_messages(relation: &Relation) -> bool {
+    &*relation.schema == "realtime"
+        && relation
+            .table
+            .strip_prefix("messages")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+/// Where the columns are. `extension` is not looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    id: Option<usize>,
+    inserted_at: Option<usize>,
+    event: Option<usize>,
+    topic: Option<usize>,
+    private: Option<usize>,
+    payload: Option<usize>,
+    binary_payload: Option<usize>,
+}
+
+/// A row that can be broadcast.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) private: bool,
+    pub(super) topic: Topic,
+    pub(super) broadcast: UserBroadcast,
+}
+
+impl Layout {
+    pub(super) fn of(relation: &Relation) -> Self {
+        let column = |name| relation.columns.iter().position(|column| &*column.name == name);
+        Self {
+            id: column("id"),
+            inserted_at: column("inserted_at"),
+            event: column("event"),
+            topic: column("topic"),
+            private: column("private"),
+            payload: column("payload"),
+            binary_payload: column("binary_payload"),
+        }
+    }
+
+    pub(super) fn read(&self, tuple: &Tuple) -> Result<Row, Dropped> {
+        let text = |at: Option<usize>| match at.map(|at| tuple.value(at)) {
+            Some(Value::Text(text)) => Some(text),
+            Some(Value::Null | Value::Unchanged) | None => None,
+        };
+        let id = utf8(text(self.id).ok_or(Dropped::IdMissing)?)?;
+        let id = Uuid::parse_str(id).map_err(|_| Dropped::Unreadable)?;
+        text(self.inserted_at).ok_or(Dropped::InsertedAtMissing)?;
+        let event = utf8(text(self.event).ok_or(Dropped::EventMissing)?)?.to_owned();
+        let topic = utf8(text(self.topic).ok_or(Dropped::TopicMissing)?)?;
+        let topic = Topic::from_sub_topic(topic).map_err(|_| Dropped::TopicMissing)?;
+        let private = text(self.private).ok_or(Dropped::PrivateMissing)? == b"t";
+        let (encoding, payload) = match (text(self.binary_payload), text(self.payload)) {
+            (Some(hex), _) => (Encoding::Binary, bytes(hex).ok_or(Dropped::Unreadable)?),
+            (None, Some(json)) => (Encoding::Json, Bytes::copy_from_slice(json)),
+            (None, None) => return Err(Dropped::PayloadMissing),
+        };
+        Ok(Row { id, private, topic, broadcast: UserBroadcast { event, encoding, payload } })
+    }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Dropped> {
+    str::from_utf8(text).map_err(|_| Dropped::Unreadable)
+}
+
+/// Reads `\x…`, which the stream asks PostgreSQL for.
+fn bytes(text: &[u8]) -> Option<Bytes> {
+    hex(text.strip_prefix(b"\\x")?)
+}
+
+/// Reads hexadecimal digits.
+pub(super) fn hex(digits: &[u8]) -> Option<Bytes> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    digits
+        .chunks(2)
+        .map(|pair| match pair {
+            &[high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! Which stored messages a subscriber has, so that it gets each of them once.
+//!
+//! A stored message can reach a channel by two ways: replayed from the table
+//! and live from the log. And a sender that does not want its own messages
+//! back must not get them by the second way. Nearly all channels neither
+//! replay nor store; for them the question costs one atomic load.
+//!
+//! Invariants: bounded, whatever clients do. The oldest own messages are
+//! forgotten first; a sender would then get one back, which does no harm.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use uuid::Uuid;
+
+/// Own messages on their way through the database that are remembered.
+const MOST_OWN: usize = 1024;
+
+/// Live messages remembered while a replay is under way.
+const MOST_LIVE: usize = 4096;
+
+/// The stored messages that a subscriber has or will not want.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// False while there is nothing to look up and nothing to remember.
+    in_use: AtomicBool,
+    /// Boxed: most channels never need it.
+    sets: Mutex<Option<Box<Sets>>>,
+}
+
+#[derive(Debug, Default)]
+struct Sets {
+    /// Ids that came live while a replay was awaited.
+    live: Option<VecDeque<Uuid>>,
+    /// Ids that were replayed; kept as long as the channel.
+    replayed: Vec<Uuid>,
+    /// Own messages not wanted back.
+    own: VecDeque<Uuid>,
+}
+
+impl Seen {
+    /// A replay begins: from now on live messages are remembered. Call it
+    /// before the subscriber enters its topic, or a message that commits in
+    /// between comes twice.
+    pub fn replay_begins(&self) {
+        self.change(|sets| sets.live = Some(VecDeque::new()));
+    }
+
+    /// A replay ends with these messages, in this order. Returns whether each
+    /// is still to be sent; none of them will come live any more.
+    pub fn replay_ends(&self, ids: &[Uuid]) -> Vec<bool> {
+        let live = self.change(|sets| {
+            sets.replayed.extend_from_slice(ids);
+            sets.live.take().unwrap_or_default()
+        });
+        ids.iter().map(|id| !live.contains(id)).collect()
+    }
+
+    /// The subscriber is about to store this message and does not want it back.
+    pub fn will_store(&self, id: Uuid) {
+        self.change(|sets| {
+            if sets.own.len() >= MOST_OWN {
+                sets.own.pop_front();
+            }
+            sets.own.push_back(id);
+        });
+    }
+
+    /// The message of [`Seen::will_store`] was not stored after all.
+    pub fn did_not_store(&self, id: Uuid) {
+        self.change(|sets| sets.own.retain(|own| *own != id));
+    }
+
+    /// A message comes live: whether it is to be sent.
+    pub(super) fn take_live(&self, id: Uuid) -> bool {
+        if !self.in_use.load(Ordering::Acquire) {
+            return true;
+        }
+        self.change(|sets| {
+            if let Some(at) = sets.own.iter().position(|own| *own == id) {
+                sets.own.remove(at);
+                return false;
+            }
+            if sets.replayed.contains(&id) {
+                return false;
+            }
+            if let Some(live) = &mut sets.live {
+                if live.len() >= MOST_LIVE {
+                    live.pop_front();
+                }
+                live.push_back(id);
+            }
+            true
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Sets) -> T) -> T {
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(sets.get_or_insert_default());
+        sets.take_if(|sets| sets.is_empty());
+        self.in_use.store(sets.is_some(), Ordering::Release);
+        result
+    }
+}
+
+impl Sets {
+    fn is_empty(&self) -> bool {
+        self.live.is_none() && self.replayed.is_empty() && self.own.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Uuid = Uuid::from_u128(1);
+    const B: Uuid = Uuid::from_u128(2);
+
+    #[test]
+    fn what_was_replayed_does_not_come_live_and_the_other_way_round() {
+        let seen = Seen::default();
+        assert!(seen.take_live(A) && seen.take_live(A), "nothing is remembered without a replay");
+        seen.replay_begins();
+        assert!(seen.take_live(A));
+        assert_eq!(seen.replay_ends(&[A, B]), [false, true]);
+        assert!(!seen.take_live(B) && !seen.take_live(B));
+        assert!(seen.take_live(Uuid::from_u128(3)));
+    }
+
+    #[test]
+    fn an_own_message_is_skipped_once() {
+        let seen = Seen::default();
+        seen.will_store(A);
+        assert!(!seen.take_live(A));
+        assert!(seen.take_live(A));
+        seen.will_store(B);
+        seen.did_not_store(B);
+        assert!(seen.take_live(B));
+        assert!(!seen.in_use.load(Ordering::Acquire));
+    }
+}
