@@ -145,6 +145,11 @@ impl Channel {
     pub fn closed(&self, vsn: Vsn) -> Frame {
         reply::close(vsn, &self.join_ref, self.key.topic.as_str())
     }
+
+    /// `phx_error` of this instance: unlike after a close, its client comes back.
+    pub fn crashed(&self, vsn: Vsn) -> Frame {
+        reply::crash(vsn, &self.join_ref, self.key.topic.as_str())
+    }
 }
 
 impl Presence {

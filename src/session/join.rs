@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Caller, Rights},
+    broadcast::replay,
     error_code::ErrorCode,
     hub::{Interest, Key, Subscriber},
     protocol::{
@@ -25,7 +26,10 @@ use crate::{
 
 use super::{
     channel::{Channel, Permissions, Presence},
-    handlers::postgres_changes::{self, Changes},
+    handlers::{
+        database,
+        postgres_changes::{self, Changes},
+    },
     permission,
     refusal::Refusal,
     socket::{Context, Tasks, token_due},
@@ -63,6 +67,7 @@ pub struct Candidate {
     token: Arc<str>,
     claims: Claims,
     seat: Option<Seat>,
+    replay: Option<replay::Request>,
 }
 
 /// A join that passed every step.
@@ -74,6 +79,8 @@ pub struct Admitted {
     shows_presence: bool,
     reply: String,
     seat: Option<Seat>,
+    replay: Option<replay::Request>,
+    says_ready: bool,
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
@@ -98,12 +105,12 @@ pub fn evaluate(
         join_rate(context)?;
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
-        replay_allowed(&join)?;
-        Ok((topic, join, seat, token, claims))
+        let replay = replay(&join)?;
+        Ok((topic, join, seat, token, claims, replay))
     };
     match steps() {
-        Ok((topic, join, seat, token, claims)) => {
-            Ok(Candidate { request, topic, join, token, claims, seat })
+        Ok((topic, join, seat, token, claims, replay)) => {
+            Ok(Candidate { request, topic, join, token, claims, seat, replay })
         }
         Err(refusal) => Err(Box::new(Refused { request, refusal })),
     }
@@ -128,14 +135,16 @@ impl Candidate {
     ) -> Result<Admitted, Box<Refused>> {
         let wants_presence =
             self.join.presence.enabled || context.services.tenant.terms().presence_enabled;
-        let checked = read
-            .map_err(|error| permission::refusal(&error, &self.topic))
-            .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read));
+        let checked =
+            read.map_err(|error| permission::refusal(&error, &self.topic)).and_then(|read| {
+                let replay = self.replay.is_some();
+                may_read(read, wants_presence, replay, &self.topic).map(|()| read)
+            });
         let read = match checked {
             Ok(read) => read,
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
-        let Self { request, topic, join, token, claims, seat } = self;
+        let Self { request, topic, join, token, claims, seat, replay } = self;
         let (changes, entries) = Changes::of(&join, &topic);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
@@ -163,7 +172,8 @@ impl Candidate {
         };
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
-        Ok(Admitted { channel, request, shows_presence, reply, seat })
+        let says_ready = join.broadcast.replication_ready;
+        Ok(Admitted { channel, request, shows_presence, reply, seat, replay, says_ready })
     }
 }
 
@@ -182,6 +192,12 @@ impl Admitted {
         outbox.push(reply::ok(vsn, &join_ref, &reference, &topic, &self.reply));
         if let Some(frame) = closing {
             outbox.push(frame);
+        }
+        if let Some(wanted) = self.replay {
+            database::replay(context, &self.channel, wanted, tasks);
+        }
+        if self.says_ready {
+            database::await_readiness(context, &self.channel, tasks);
         }
         let (hub, channel) = (&context.services.hub, &self.channel);
         if self.shows_presence {
@@ -282,17 +298,17 @@ fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> 
 }
 
 /// Only private topics keep their messages.
-fn replay_allowed(join: &Join) -> Result<(), Refusal> {
-    if join.broadcast.replay.is_some() && !join.private {
-        let message = "Replay is not allowed for public channels";
-        return Err(Refusal::new(ErrorCode::UnableToReplayMessages, message));
-    }
-    Ok(())
+fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
+    let Some(wanted) = &join.broadcast.replay else { return Ok(None) };
+    let refusal = |refused: replay::Refused| {
+        Refusal::new(ErrorCode::UnableToReplayMessages, refused.to_string())
+    };
+    replay::Request::parse(join.private, wanted).map(Some).map_err(refusal)
 }
 
-/// Presence counts only where it is wanted.
-fn may_read(read: Rights, wants_presence: bool, topic: &Topic) -> Result<(), Refusal> {
-    match read.broadcast || (wants_presence && read.presence) {
+/// Presence counts only where it is wanted, and a replay needs broadcasts.
+fn may_read(read: Rights, presence: bool, replay: bool, topic: &Topic) -> Result<(), Refusal> {
+    match read.broadcast || (presence && read.presence && !replay) {
         true => Ok(()),
         false => Err(Refusal::new(ErrorCode::Unauthorized, permission::denied(topic))),
     }

@@ -29,7 +29,7 @@ use crate::{
 use super::{
     Services,
     channel::{Channel, Step},
-    handlers::{self, postgres_changes::Attempt},
+    handlers::{self, database::FromDatabase, postgres_changes::Attempt},
     join::{self, Candidate, Refused, Request},
     transport::{Incoming, Transport},
     writer::{Sent, Shutdown, Writer},
@@ -104,6 +104,15 @@ pub enum Done {
         channel: ChannelId,
         /// The outcome.
         attempt: Attempt,
+    },
+    /// Work with stored messages has ended.
+    Database {
+        /// The topic of the channel.
+        topic: Topic,
+        /// The channel; it may be gone.
+        channel: ChannelId,
+        /// The outcome.
+        result: FromDatabase,
     },
     /// The policies of a private topic have answered.
     Answered {
@@ -416,8 +425,8 @@ impl Socket {
         };
         let reference = &message.reference;
         let step = match (message.event.as_str(), &message.payload) {
-            ("broadcast", payload) => {
-                handlers::broadcast::handle(context, channel, reference, payload)
+            ("broadcast", _) => {
+                handlers::broadcast::handle(context, channel, &mut self.tasks, &message)
             }
             ("presence", Payload::Json(json)) => {
                 handlers::presence::handle(context, channel, reference, json)
@@ -476,9 +485,34 @@ impl Socket {
                 }
                 None
             }
+            Done::Database { topic, channel, result } => {
+                self.on_database(&topic, channel, result);
+                None
+            }
             Done::Answered { topic, answer } => {
                 self.on_answer(&topic, answer);
                 None
+            }
+        }
+    }
+
+    fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
+        let Some(channel) = self.channels.get(topic).filter(|channel| channel.id == id) else {
+            return;
+        };
+        match result {
+            FromDatabase::Replayed(stored) => {
+                if !handlers::database::replayed(&self.context, channel, stored) {
+                    self.context.outbox.push(channel.crashed(self.context.vsn));
+                    self.drop_channel(topic.as_str());
+                }
+            }
+            FromDatabase::Ready(true) => handlers::database::ready(&self.context, channel),
+            FromDatabase::Ready(false) => {
+                self.shut_down(topic.as_str(), handlers::database::NOT_READY);
+            }
+            FromDatabase::Stored(reference, result) => {
+                handlers::database::stored(&self.context, channel, &reference, result);
             }
         }
     }

@@ -2,20 +2,26 @@
 
 use crate::{
     error_code::ErrorCode,
-    protocol::message::{Payload, Ref},
+    protocol::message::Inbound,
     session::{
         channel::{Channel, Step},
-        socket::Context,
+        handlers::database,
+        socket::{Context, Tasks},
     },
 };
 
 /// Hands the message on and answers if the channel asked for answers. What the
 /// client may not send is dropped without an answer, as clients know it.
-pub fn handle(context: &Context, channel: &Channel, reference: &Ref, payload: &Payload) -> Step {
+pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: &Inbound) -> Step {
+    let (reference, payload) = (&message.reference, &message.payload);
     match channel.permissions.write {
         None => return Step::AskWrite,
         Some(rights) if !rights.broadcast => return Step::Stay,
         Some(_) => {}
+    }
+    if let Some(persist) = message.persist {
+        database::store(context, channel, reference, payload, persist, tasks);
+        return Step::Stay;
     }
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;
