@@ -95,6 +95,8 @@ codes! {
     UnableToBroadcastChanges,
     /// The database cannot be reached.
     UnableToConnectToProject,
+    /// A broadcast that could not be stored.
+    UnableToHandleBroadcast,
     /// A replay that was refused or failed.
     UnableToReplayMessages,
     /// A subscription that failed.

@@ -54,7 +54,7 @@ impl Readiness {
     /// stream's end, so put a limit on it. Cancel safe.
     pub async fn live(&mut self) {
         if self.0.wait_for(|live| *live).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     hub::{ChannelId, Interest, Key, topics::Hub},
     protocol::{
-        message::{Encoding, Payload},
+        message::{Encoding, Payload, UserBroadcast},
         prepared::Fanout,
         size,
     },
@@ -61,6 +61,21 @@ impl Broadcasts {
             return Err(PublishError::TooLarge);
         }
         Ok(self.deliver(key, &fanout(payload), skip))
+    }
+
+    /// Whether a user broadcast is within the tenant's limit, for one that is
+    /// stored instead of sent.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub fn check_user(&self, user: &UserBroadcast) -> Result<(), PublishError> {
+        let is_json = user.encoding == Encoding::Json;
+        let size = size::user_broadcast(&user.event, &user.payload, is_json);
+        match size > self.tenant.limits.max_payload_bytes() {
+            true => Err(PublishError::TooLarge),
+            false => Ok(()),
+        }
     }
 
     fn deliver(&self, key: &Key, message: &Fanout, skip: Option<ChannelId>) -> u64 {

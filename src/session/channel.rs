@@ -10,7 +10,8 @@ use crate::{
     hub::{ChannelId, Interest, Key, Subscriber},
     protocol::{
         Vsn,
-        message::Ref,
+        message::{Ref, UserBroadcast},
+        persist::Persist,
         prepared::Frame,
         reply,
         system::{self, Extension, Status},
@@ -78,6 +79,17 @@ pub enum Step {
     Stay,
     /// It is shut down, in order, and its client told why.
     Shutdown(String),
+    /// It is gone: the client has been told that it failed.
+    Drop,
+    /// This broadcast is stored first.
+    Store {
+        /// The message's `ref`.
+        reference: Ref,
+        /// What was sent.
+        broadcast: UserBroadcast,
+        /// For how long.
+        persist: Persist,
+    },
     /// It must be known first whether the client may send here.
     AskWrite,
     /// It must be known first what the bearer of this new token may receive.
@@ -116,6 +128,11 @@ impl Channel {
     /// `phx_reply` with status ok and no content.
     pub fn ok(&self, vsn: Vsn, reference: &Ref) -> Frame {
         reply::ok(vsn, &self.reply_ref, reference, self.key.topic.as_str(), "{}")
+    }
+
+    /// `phx_reply` with status ok; `response` is JSON text.
+    pub fn ok_with(&self, vsn: Vsn, reference: &Ref, response: &str) -> Frame {
+        reply::ok(vsn, &self.reply_ref, reference, self.key.topic.as_str(), response)
     }
 
     /// `phx_reply` with status error; `response` is JSON text.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Caller, Rights},
+    broadcast::replay,
     error_code::ErrorCode,
     hub::{Interest, Key, Subscriber},
     protocol::{
@@ -25,7 +26,10 @@ use crate::{
 
 use super::{
     channel::{Channel, Permissions, Presence},
-    handlers::postgres_changes::{self, Changes},
+    handlers::{
+        messages,
+        postgres_changes::{self, Changes},
+    },
     permission,
     refusal::Refusal,
     socket::{Context, Tasks, token_due},
@@ -60,6 +64,7 @@ pub struct Candidate {
     request: Request,
     topic: Topic,
     join: Join,
+    replay: Option<replay::Request>,
     token: Arc<str>,
     claims: Claims,
     seat: Option<Seat>,
@@ -72,8 +77,18 @@ pub struct Admitted {
     request: Request,
     /// `presence_state` follows the reply.
     shows_presence: bool,
+    follows: Follows,
     reply: String,
     seat: Option<Seat>,
+}
+
+/// What a join asked to get after the reply.
+#[derive(Debug)]
+struct Follows {
+    /// Stored messages.
+    replay: Option<replay::Request>,
+    /// Word that broadcasts of the database flow.
+    stream: bool,
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
@@ -98,12 +113,12 @@ pub fn evaluate(
         join_rate(context)?;
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
-        replay_allowed(&join)?;
-        Ok((topic, join, seat, token, claims))
+        let replay = replay(&join)?;
+        Ok((topic, join, replay, seat, token, claims))
     };
     match steps() {
-        Ok((topic, join, seat, token, claims)) => {
-            Ok(Candidate { request, topic, join, token, claims, seat })
+        Ok((topic, join, replay, seat, token, claims)) => {
+            Ok(Candidate { request, topic, join, replay, token, claims, seat })
         }
         Err(refusal) => Err(Box::new(Refused { request, refusal })),
     }
@@ -129,12 +144,13 @@ impl Candidate {
         let wants_presence = self.join.presence.enabled || context.services.tenant.presence_enabled;
         let checked = read
             .map_err(|error| permission::refusal(&error, &self.topic))
-            .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read));
+            .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read))
+            .and_then(|read| may_replay(read, self.replay.as_ref(), &self.topic).map(|()| read));
         let read = match checked {
             Ok(read) => read,
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
-        let Self { request, topic, join, token, claims, seat } = self;
+        let Self { request, topic, join, replay, token, claims, seat } = self;
         let (changes, entries) = Changes::of(&join, &topic);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
@@ -162,7 +178,8 @@ impl Candidate {
         };
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
-        Ok(Admitted { channel, request, shows_presence, reply, seat })
+        let follows = Follows { replay, stream: join.broadcast.replication_ready };
+        Ok(Admitted { channel, request, shows_presence, follows, reply, seat })
     }
 }
 
@@ -183,6 +200,12 @@ impl Admitted {
             outbox.push(frame);
         }
         let (hub, channel) = (&context.services.hub, &self.channel);
+        if self.follows.stream {
+            messages::await_stream(context, channel, tasks);
+        }
+        if self.follows.replay.is_some() {
+            channel.subscriber.seen.replay_begins();
+        }
         if self.shows_presence {
             context.services.presence.enter(&channel.key, |state| {
                 outbox.push(channel.push(vsn, "presence_state", state));
@@ -192,6 +215,9 @@ impl Admitted {
             context.services.metrics.presence_events.inc();
         } else {
             hub.join(&channel.key, &channel.subscriber);
+        }
+        if let Some(request) = self.follows.replay {
+            messages::replay(context, channel, request, tasks);
         }
         postgres_changes::subscribe(context, &mut self.channel, tasks);
         context.services.metrics.joins.inc();
@@ -277,12 +303,24 @@ fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> 
 }
 
 /// Only private topics keep their messages.
-fn replay_allowed(join: &Join) -> Result<(), Refusal> {
-    if join.broadcast.replay.is_some() && !join.private {
-        let message = "Replay is not allowed for public channels";
-        return Err(Refusal::new(ErrorCode::UnableToReplayMessages, message));
+fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
+    let request = join.broadcast.replay.as_deref();
+    request
+        .map(|request| replay::Request::parse(join.private, request))
+        .transpose()
+        .map_err(|error| Refusal::new(ErrorCode::UnableToReplayMessages, error.to_string()))
+}
+
+/// What is replayed are broadcasts: those of presence alone get none.
+fn may_replay(
+    read: Rights,
+    replay: Option<&replay::Request>,
+    topic: &Topic,
+) -> Result<(), Refusal> {
+    match replay.is_none() || read.broadcast {
+        true => Ok(()),
+        false => Err(Refusal::new(ErrorCode::Unauthorized, permission::denied(topic))),
     }
-    Ok(())
 }
 
 /// Presence counts only where it is wanted.

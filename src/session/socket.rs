@@ -6,10 +6,15 @@ use foldhash::fast::RandomState;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hashbrown::HashMap;
 use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
 
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Caller, Rights},
+    broadcast::{
+        persist::PersistError,
+        replay::{ReplayError, Stored},
+    },
     error_code::ErrorCode,
     hub::{ChannelId, outbox::Outbox},
     protocol::{
@@ -102,6 +107,24 @@ pub enum Done {
         /// The outcome.
         attempt: Attempt,
     },
+    /// The wait for broadcasts of the database has ended.
+    Streaming {
+        /// The topic of the channel.
+        topic: Topic,
+        /// The channel; it may be gone.
+        channel: ChannelId,
+        /// They flow; otherwise the wait was too long.
+        in_time: bool,
+    },
+    /// Stored messages have been read.
+    Replayed {
+        /// The topic of the channel.
+        topic: Topic,
+        /// The channel; it may be gone.
+        channel: ChannelId,
+        /// The messages.
+        result: Result<Vec<Stored>, ReplayError>,
+    },
     /// The policies of a private topic have answered.
     Answered {
         /// The topic, whose messages wait for this.
@@ -118,6 +141,8 @@ pub enum Answer {
     Join(Box<Candidate>, Permitted),
     /// What a channel may send.
     Write(ChannelId, Permitted),
+    /// Whether a broadcast was stored.
+    Stored(ChannelId, Ref, Result<Uuid, PersistError>),
     /// What a channel may receive with a new token.
     Read(ChannelId, (Arc<str>, Claims), Permitted),
 }
@@ -347,6 +372,12 @@ impl Socket {
     }
 
     fn on_answer(&mut self, topic: &Topic, answer: Answer) {
+        if let Answer::Join(_, answered) | Answer::Write(_, answered) | Answer::Read(_, _, answered) =
+            &answer
+            && *answered == Err(AuthorizeError::MissingPartition)
+        {
+            self.context.services.messages.janitor.partition_is_missing();
+        }
         let mut queue = self.waiting.remove(topic).unwrap_or_default();
         match answer {
             Answer::Join(candidate, read) => self.admit(*candidate, read),
@@ -361,6 +392,11 @@ impl Socket {
                     if again && let Some(channel) = self.channels.get_mut(topic) {
                         channel.permissions.write = None;
                     }
+                }
+            }
+            Answer::Stored(id, reference, result) => {
+                if let Some(channel) = self.channels.get(topic).filter(|c| c.id == id) {
+                    handlers::messages::stored(&self.context, channel, &reference, &result);
                 }
             }
             Answer::Read(id, token, read) => {
@@ -408,7 +444,8 @@ impl Socket {
         let reference = &message.reference;
         let step = match (message.event.as_str(), &message.payload) {
             ("broadcast", payload) => {
-                handlers::broadcast::handle(context, channel, reference, payload)
+                let persist = message.persist;
+                handlers::broadcast::handle(context, channel, reference, payload, persist)
             }
             ("presence", Payload::Json(json)) => {
                 handlers::presence::handle(context, channel, reference, json)
@@ -430,6 +467,16 @@ impl Socket {
         match step {
             Step::Stay => {}
             Step::Shutdown(reason) => self.shut_down(topic, &reason),
+            Step::Drop => self.drop_channel(topic),
+            Step::Store { reference, broadcast, persist } => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                let (id, name) = (channel.id, channel.key.topic.clone());
+                let storing =
+                    handlers::messages::storing(&self.context, channel, broadcast, persist);
+                self.ask(name, VecDeque::new(), async move {
+                    Answer::Stored(id, reference, storing.await)
+                });
+            }
             Step::AskWrite => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
@@ -464,6 +511,20 @@ impl Socket {
                 if let Some(channel) = channel {
                     let tasks = &mut self.tasks;
                     handlers::postgres_changes::finish(&self.context, channel, tasks, attempt);
+                }
+                None
+            }
+            Done::Streaming { topic, channel: id, in_time } => {
+                if let Some(channel) = self.channels.get(&topic).filter(|c| c.id == id) {
+                    let step = handlers::messages::stream_awaited(&self.context, channel, in_time);
+                    self.take_step(topic.as_str(), step, None);
+                }
+                None
+            }
+            Done::Replayed { topic, channel: id, result } => {
+                if let Some(channel) = self.channels.get(&topic).filter(|c| c.id == id) {
+                    let step = handlers::messages::replayed(&self.context, channel, result);
+                    self.take_step(topic.as_str(), step, None);
                 }
                 None
             }

@@ -128,15 +128,12 @@ impl Janitor {
                 () = sleep(pause) => {}
                 () = self.asked.notified() => {}
             }
-            pause = match Box::pin(self.clean()).await {
-                Ok(()) => {
-                    retry.reset();
-                    self.config.interval + backoff::jitter(self.config.jitter)
-                }
-                Err(()) => {
-                    self.errors.inc();
-                    retry.pause()
-                }
+            pause = if Box::pin(self.clean()).await.is_ok() {
+                retry.reset();
+                self.config.interval + backoff::jitter(self.config.jitter)
+            } else {
+                self.errors.inc();
+                retry.pause()
             };
             // However often somebody asks.
             sleep(Duration::from_secs(5)).await;
