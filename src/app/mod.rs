@@ -24,6 +24,7 @@ use crate::{
         inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
+        tenants::Admin,
     },
     hub::topics::Hub,
     postgres::{
@@ -36,10 +37,7 @@ use crate::{
     runtime::Drain,
     session::{self, Services},
     telemetry::Registry,
-    tenants::{
-        Tenant, janitor,
-        limits::{Limits, Meters},
-    },
+    tenants::{Limits, Tenant, Terms, janitor},
 };
 
 /// Tells that the server accepts connections.
@@ -109,15 +107,16 @@ pub async fn serve(
     let readiness = from_database.readiness();
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
     let sinks = (from_database, changes.pipeline());
-    Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
+    let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
     let janitor = match janitor(&settings) {
         Some(config) => janitor::spawn(config, &drain, &janitor_metrics),
         None => janitor::Handle::default(),
     };
+    let terms = tenant.terms();
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
-        messages: Messages { readiness, replays, store: Store::new(pool), janitor },
+        messages: Messages { readiness, replays, store: Store::new(pool.clone()), janitor },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
@@ -130,11 +129,14 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
+        admin: Admin::new(guard(&settings.admin), terms, pool, stream),
         // Only a server started for development has keys to give away.
         inspector: Arc::new(page),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
+            max_body_bytes: settings.listen.max_body_bytes,
+            baggage_key: settings.listen.baggage_key.clone(),
         },
     };
     let bounds = listener::Config {
@@ -228,14 +230,13 @@ fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result<Tenant, Ap
             .unwrap_or(u32::MAX),
         client_presence_window: wanted.client_presence_window,
     };
-    Ok(Tenant {
-        name: settings.name.as_str().into(),
-        keys: keys(settings, drain)?,
-        meters: Meters::new(&limits),
+    let terms = Terms {
         limits,
         private_only: wanted.private_only,
         presence_enabled: wanted.presence_enabled,
-    })
+        suspended: false,
+    };
+    Ok(Tenant::new(&settings.name, keys(settings, drain)?, terms))
 }
 
 fn sockets(settings: &config::SocketSettings) -> session::Config {

@@ -127,7 +127,7 @@ impl Inner {
             return Err(Dropped::Expired);
         }
         let row = columns.read(new)?;
-        if row.broadcast.payload.len() > self.tenant.limits.max_payload_bytes() {
+        if row.broadcast.payload.len() > self.tenant.max_payload_bytes() {
             return Err(Dropped::PayloadTooLarge);
         }
         let events = &self.tenant.meters.events;

@@ -19,7 +19,7 @@ use crate::{
         relation::{Column, Relation, ReplicaIdentity},
     },
     telemetry::Registry,
-    tenants::limits::{Limits, Meters},
+    tenants::{Limits, Terms},
     topic::Topic,
 };
 
@@ -46,15 +46,8 @@ struct Bench {
 
 impl Bench {
     fn new(limits: Limits) -> Self {
-        let meters = Meters::new(&limits);
-        let tenant = Tenant {
-            name: "t".into(),
-            keys: Keys::new(Some("secret"), None, serde_json::Map::new()),
-            limits,
-            meters,
-            private_only: false,
-            presence_enabled: false,
-        };
+        let keys = Keys::new(Some("secret"), None, serde_json::Map::new());
+        let tenant = Tenant::new("t", keys, Terms { limits, ..Terms::default() });
         let hub = Arc::new(Hub::new());
         let series = DatabaseMetrics::register(&mut Registry::default()).tenant("t");
         let hour = Duration::from_secs(3600);

@@ -1,6 +1,7 @@
 //! Broadcast: messages between clients, from REST and from the database.
 
 pub mod database;
+pub mod message;
 pub mod metrics;
 pub mod persist;
 pub mod publish;
@@ -24,6 +25,7 @@ pub struct Messages {
 
 pub use self::{
     database::{DatabaseBroadcasts, Readiness},
+    message::Message,
     metrics::DatabaseMetrics,
     persist::Store,
     publish::{Broadcasts, PublishError},

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     hub::{ChannelId, Interest, Key, topics::Hub},
-    protocol::{
-        message::{Encoding, Payload, UserBroadcast},
-        prepared::Fanout,
-        size,
-    },
+    protocol::prepared::Fanout,
     tenants::Tenant,
 };
+
+use super::message::Message;
 
 /// What receivers are told when the tenant sends too much.
 const TOO_MANY: &str = "Too many messages per second";
@@ -36,7 +34,18 @@ impl Broadcasts {
         Self { tenant, hub }
     }
 
-    /// Hands a client's message to everybody on the topic but `skip`.
+    /// Whether a message is within the tenant's limit, for doors that must
+    /// know before they send anything.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub fn check(&self, message: &Message) -> Result<(), PublishError> {
+        let too_large = message.exceeds(self.tenant.max_payload_bytes());
+        if too_large { Err(PublishError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Hands a message to everybody on the topic but `skip`.
     /// Returns the number of receivers on this node.
     ///
     /// # Errors
@@ -45,37 +54,12 @@ impl Broadcasts {
     pub fn publish(
         &self,
         key: &Key,
-        payload: Payload,
+        message: impl Into<Message>,
         skip: Option<ChannelId>,
     ) -> Result<u64, PublishError> {
-        let limit = self.tenant.limits.max_payload_bytes();
-        let too_large = match &payload {
-            Payload::Json(json) => size::exceeds(json, limit),
-            Payload::Raw(bytes) => bytes.len() > limit,
-            Payload::User(user) => {
-                let is_json = user.encoding == Encoding::Json;
-                size::user_broadcast(&user.event, &user.payload, is_json) > limit
-            }
-        };
-        if too_large {
-            return Err(PublishError::TooLarge);
-        }
-        Ok(self.deliver(key, &fanout(payload), skip))
-    }
-
-    /// Whether a user broadcast is within the tenant's limit, for one that is
-    /// stored instead of sent.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`].
-    pub fn check_user(&self, user: &UserBroadcast) -> Result<(), PublishError> {
-        let is_json = user.encoding == Encoding::Json;
-        let size = size::user_broadcast(&user.event, &user.payload, is_json);
-        match size > self.tenant.limits.max_payload_bytes() {
-            true => Err(PublishError::TooLarge),
-            false => Ok(()),
-        }
+        let message = message.into();
+        self.check(&message)?;
+        Ok(self.deliver(key, &message.into_fanout(), skip))
     }
 
     fn deliver(&self, key: &Key, message: &Fanout, skip: Option<ChannelId>) -> u64 {
@@ -86,13 +70,5 @@ impl Broadcasts {
         let delivered = self.hub.publish(key, message, Interest::BROADCAST, skip);
         self.tenant.meters.events.record(delivered);
         delivered
-    }
-}
-
-fn fanout(payload: Payload) -> Fanout {
-    match payload {
-        Payload::Json(payload) => Fanout::Json { event: "broadcast", payload },
-        Payload::Raw(data) => Fanout::Raw { event: "broadcast", data },
-        Payload::User(broadcast) => Fanout::User { broadcast, meta: String::new() },
     }
 }

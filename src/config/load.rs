@@ -53,6 +53,8 @@ impl Resolved {
                 max_connections: self.parsed("MAX_CONNECTIONS")?,
                 max_header_bytes: self.parsed("MAX_HEADER_LENGTH")?,
                 handshake_timeout: self.millis("ROWCAST_HANDSHAKE_TIMEOUT_MS")?,
+                max_body_bytes: self.parsed("ROWCAST_MAX_BODY_BYTES")?,
+                baggage_key: self.parsed("REQUEST_ID_BAGGAGE_KEY")?,
                 drain_timeout: self.millis("ROWCAST_DRAIN_TIMEOUT_MS")?,
             },
             database: DatabaseSettings {

@@ -43,6 +43,10 @@ pub struct ListenSettings {
     pub max_header_bytes: usize,
     /// Time for a new connection to send its request.
     pub handshake_timeout: Duration,
+    /// Bytes of a request's body.
+    pub max_body_bytes: usize,
+    /// Entry of `baggage` that names a request.
+    pub baggage_key: String,
     /// Time that a shutdown waits.
     pub drain_timeout: Duration,
 }

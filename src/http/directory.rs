@@ -20,6 +20,16 @@ impl Directory {
         Self { only: services, strict }
     }
 
+    /// The tenant of that name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Services>> {
+        (*self.only.tenant.name == *name).then_some(&self.only)
+    }
+
+    /// The name of the one tenant.
+    pub fn name(&self) -> &str {
+        &self.only.tenant.name
+    }
+
     /// The tenant that a request's host names; `None` if there is no such tenant.
     pub fn find(&self, headers: &HeaderMap) -> Option<&Arc<Services>> {
         let matches = !self.strict

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
+use serde_json::{Value, json};
 
 /// Why a request is not met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,28 +13,55 @@ pub enum ApiError {
     /// No such route.
     #[error("not found")]
     NotFound,
-    /// No such tenant.
+    /// No such tenant, said to its clients.
     #[error("tenant not found")]
     TenantNotFound,
+    /// No such thing, said to operators.
+    #[error("nothing has this id")]
+    NoSuchResource,
     /// Too many requests a second.
     #[error("too many requests")]
     TooManyRequests,
-    /// Not a token we accept.
+    /// No token of the tenant's.
+    #[error("unauthorized")]
+    Unauthorized,
+    /// Not a token we accept from operators.
     #[error("forbidden")]
     Forbidden,
+    /// The client takes no JSON.
+    #[error("the answer would be JSON")]
+    NotAcceptable,
+    /// A body that is not what its type says.
+    #[error("the body cannot be read")]
+    BadRequest,
+    /// A body above the limit.
+    #[error("the body is too large")]
+    BodyTooLarge,
+    /// Fields with wrong values: what `errors` shows.
+    #[error("some fields are wrong")]
+    Fields(Value),
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let says = |status, text| message(status, "message", text);
+        // Some clients show the body as it is, so it is the phrase of the status.
+        let phrase = |status: StatusCode| {
+            (status, status.canonical_reason().unwrap_or_default()).into_response()
+        };
         match self {
-            Self::NotFound => (StatusCode::NOT_FOUND, "Not Found").into_response(),
-            Self::TenantNotFound => {
-                message(StatusCode::UNAUTHORIZED, "message", "Tenant not found in database")
-            }
-            Self::TooManyRequests => {
-                message(StatusCode::TOO_MANY_REQUESTS, "message", "Too many requests")
-            }
+            Self::NotFound => phrase(StatusCode::NOT_FOUND),
+            Self::NotAcceptable => phrase(StatusCode::NOT_ACCEPTABLE),
+            Self::BadRequest => phrase(StatusCode::BAD_REQUEST),
+            Self::BodyTooLarge => phrase(StatusCode::PAYLOAD_TOO_LARGE),
             Self::Forbidden => StatusCode::FORBIDDEN.into_response(),
+            Self::TenantNotFound => says(StatusCode::UNAUTHORIZED, "Tenant not found in database"),
+            Self::NoSuchResource => says(StatusCode::NOT_FOUND, "not found"),
+            Self::TooManyRequests => says(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::Unauthorized => says(StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Fields(errors) => {
+                json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "errors": errors }))
+            }
         }
     }
 }
@@ -42,7 +70,12 @@ impl IntoResponse for ApiError {
 pub fn message(status: StatusCode, member: &str, text: &str) -> Response {
     let mut body = serde_json::Map::new();
     body.insert(member.to_owned(), text.into());
-    let mut response = Response::new(Body::from(serde_json::Value::Object(body).to_string()));
+    json(status, &Value::Object(body))
+}
+
+/// A JSON body with the content type clients know.
+pub fn json(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, json);

@@ -60,6 +60,11 @@ pub async fn check(
         "Tenant not found",
         ErrorCode::TenantNotFound,
     ))?;
+    let terms = services.tenant.terms();
+    if terms.suspended {
+        let text = "Realtime was disabled for this tenant";
+        return Err(because(StatusCode::FORBIDDEN, text, ErrorCode::RealtimeDisabledForTenant));
+    }
     let token = token(query, headers).ok_or(because(
         StatusCode::UNAUTHORIZED,
         "API key is missing",
@@ -70,7 +75,7 @@ pub async fn check(
         let (status, text, code) = token::upgrade_refusal(&error);
         because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
     })?;
-    if tenant.meters.users() >= tenant.limits.max_concurrent_users {
+    if tenant.meters.users() >= terms.limits.max_concurrent_users {
         let (text, code) = ("Too many connected users", ErrorCode::ConnectionRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }
@@ -109,7 +114,8 @@ fn token(query: &str, headers: &HeaderMap) -> Option<String> {
     }
 }
 
-fn parameter(query: &str, name: &str) -> Option<String> {
+/// The first value of a parameter of a query.
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

@@ -76,7 +76,7 @@ impl Fanout {
             }
             (Self::User { broadcast, meta }, Vsn::V1) => match broadcast.encoding {
                 Encoding::Json => {
-                    let payload = user_payload(broadcast, meta);
+                    let payload = user_payload(&broadcast.event, &broadcast.payload, meta);
                     Some(text(vsn, &Ref::NULL, &Ref::NULL, topic, "broadcast", &payload))
                 }
                 Encoding::Binary => None,
@@ -101,7 +101,7 @@ pub fn pushed(
 ) -> Option<Frame> {
     match (broadcast.encoding, vsn) {
         (Encoding::Json, _) => {
-            let payload = user_payload(broadcast, meta);
+            let payload = user_payload(&broadcast.event, &broadcast.payload, meta);
             Some(text(vsn, join_ref, &Ref::NULL, topic, "broadcast", &payload))
         }
         (Encoding::Binary, Vsn::V2) => {
@@ -128,13 +128,14 @@ pub fn text(
     Frame::Text(Bytes::from(out))
 }
 
-/// `{"event":…,"payload":…,"type":"broadcast"[,"meta":…]}`
-fn user_payload(broadcast: &UserBroadcast, meta: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(48 + broadcast.event.len() + broadcast.payload.len());
+/// `{"event":…,"payload":…,"type":"broadcast"[,"meta":…]}`. Payload and meta
+/// are JSON text; no meta is the empty text.
+pub fn user_payload(event: &str, payload: &[u8], meta: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(56 + event.len() + payload.len() + meta.len());
     out.extend_from_slice(br#"{"event":"#);
-    super::write_string(&mut out, &broadcast.event);
+    super::write_string(&mut out, event);
     out.extend_from_slice(br#","payload":"#);
-    out.extend_from_slice(&broadcast.payload);
+    out.extend_from_slice(payload);
     out.extend_from_slice(br#","type":"broadcast""#);
     if !meta.is_empty() {
         out.extend_from_slice(br#","meta":"#);

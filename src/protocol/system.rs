@@ -18,6 +18,11 @@ pub enum Status {
     Error,
 }
 
+/// Payload for every channel of a socket that the server closes for its
+/// tenant's sake. It names no channel, and it is no error: clients reconnect.
+pub const DISCONNECT: &[u8] =
+    br#"{"extension":"system","status":"ok","message":"Server requested disconnect"}"#;
+
 /// JSON text of the payload; `sub_topic` is the channel's name without `realtime:`.
 pub fn payload(extension: Extension, status: Status, message: &str, sub_topic: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(96 + message.len() + sub_topic.len());

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// Counts events and tells whether there are too many a second.
 #[derive(Debug)]
 pub struct Rate {
-    limit: u64,
+    limit: AtomicU64,
     tick: Duration,
     buckets: usize,
     started: Instant,
@@ -37,7 +37,7 @@ impl Rate {
     pub fn new(limit: u64, tick: Duration, buckets: usize) -> Self {
         // The first bucket is taken at the start, when nothing has happened yet.
         Self {
-            limit,
+            limit: AtomicU64::new(limit),
             tick,
             buckets,
             started: Instant::now(),
@@ -51,6 +51,16 @@ impl Rate {
     /// The usual window: 12 ticks of 5 seconds.
     pub fn per_minute(limit: u64) -> Self {
         Self::new(limit, Duration::from_secs(5), 12)
+    }
+
+    /// The limit in force.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Another limit. Whether it is tripped shows when the current tick ends.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts `events` and tells whether the limit is tripped.
@@ -92,7 +102,7 @@ impl Rate {
         let ends = ends.max(now + 1);
         self.tick_ends.store(ends, Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
-        self.tripped.store(self.mean(&history) >= self.limit as f64, Ordering::Relaxed);
+        self.tripped.store(self.mean(&history) >= self.limit() as f64, Ordering::Relaxed);
     }
 
     fn mean(&self, history: &VecDeque<u64>) -> f64 {
@@ -131,6 +141,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(600)).await;
         assert!(!rate.is_tripped());
         assert!(rate.average() < 0.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_limit_counts_from_the_next_tick() {
+        let rate = Rate::per_minute(1);
+        rate.record(100);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(rate.is_tripped());
+        rate.set_limit(1_000);
+        assert!(rate.is_tripped());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(!rate.is_tripped());
     }
 
     #[tokio::test(start_paused = true)]

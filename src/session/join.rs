@@ -141,7 +141,8 @@ impl Candidate {
         context: &Context,
         read: Result<Rights, AuthorizeError>,
     ) -> Result<Admitted, Box<Refused>> {
-        let wants_presence = self.join.presence.enabled || context.services.tenant.presence_enabled;
+        let wants_presence =
+            self.join.presence.enabled || context.services.tenant.terms().presence_enabled;
         let checked = read
             .map_err(|error| permission::refusal(&error, &self.topic))
             .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read))
@@ -235,6 +236,10 @@ fn running(context: &Context) -> Result<(), Refusal> {
         let message = "Realtime is restarting, please standby";
         return Err(Refusal::new(ErrorCode::RealtimeRestarting, message));
     }
+    if context.services.tenant.terms().suspended {
+        let message = "Realtime disabled for this tenant";
+        return Err(Refusal::new(ErrorCode::RealtimeDisabledForTenant, message));
+    }
     Ok(())
 }
 
@@ -253,7 +258,7 @@ fn read_payload(payload: &Payload) -> Result<Join, Refusal> {
 }
 
 fn public_allowed(context: &Context, join: &Join) -> Result<(), Refusal> {
-    if context.services.tenant.private_only && !join.private {
+    if context.services.tenant.terms().private_only && !join.private {
         let message = "This project only allows private channels";
         return Err(Refusal::new(ErrorCode::PrivateOnly, message));
     }
@@ -265,7 +270,7 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
         return Ok(None);
     }
     let tenant = &context.services.tenant;
-    if tenant.meters.users() >= tenant.limits.max_concurrent_users {
+    if tenant.meters.users() >= tenant.terms().limits.max_concurrent_users {
         let message = "Too many connected users";
         return Err(Refusal::new(ErrorCode::ConnectionRateLimitReached, message));
     }
@@ -281,7 +286,7 @@ fn join_rate(context: &Context) -> Result<(), Refusal> {
 }
 
 fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
-    if joined >= context.services.tenant.limits.max_channels_per_client {
+    if joined >= context.services.tenant.terms().limits.max_channels_per_client {
         return Err(Refusal::new(ErrorCode::ChannelRateLimitReached, "Too many channels"));
     }
     Ok(())

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Dura
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hashbrown::HashMap;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -20,8 +23,8 @@ use crate::{
     protocol::{
         self, Received, Vsn,
         message::{Inbound, Payload, Ref},
-        prepared::Frame,
-        reply,
+        prepared::{self, Frame},
+        reply, system,
     },
     runtime::clock,
     tenants::limits::Seat,
@@ -163,6 +166,7 @@ pub struct Socket {
     /// Since when a socket that has tried to join has no channel.
     idle_since: Option<Instant>,
     tokens_due: Option<Instant>,
+    disconnects: watch::Receiver<u64>,
 }
 
 /// Everything that makes a socket act.
@@ -171,6 +175,7 @@ enum Event {
     Outbox,
     Done(Done),
     Timer,
+    Disconnect,
     Drain,
 }
 
@@ -187,6 +192,7 @@ impl Socket {
     /// A socket that has just been opened.
     pub fn new(services: Arc<Services>, vsn: Vsn, credentials: Credentials) -> Self {
         let outbox = Arc::new(Outbox::new(services.config.outbox_bytes));
+        let disconnects = services.tenant.disconnects();
         let Credentials { token, claims, headers } = credentials;
         Self {
             context: Context { services, vsn, outbox, token, claims, headers },
@@ -198,6 +204,7 @@ impl Socket {
             last_seen: Instant::now(),
             idle_since: None,
             tokens_due: None,
+            disconnects,
         }
     }
 
@@ -225,6 +232,7 @@ impl Socket {
                 () = outbox.ready() => Event::Outbox,
                 Some(done) = self.tasks.next() => Event::Done(done),
                 () = &mut alarm => Event::Timer,
+                Ok(()) = self.disconnects.changed() => Event::Disconnect,
                 () = drain.started() => Event::Drain,
             };
             let ended = match event {
@@ -232,6 +240,7 @@ impl Socket {
                 Event::Outbox => self.flush(transport).await,
                 Event::Done(done) => self.on_done(done),
                 Event::Timer => self.on_timer(),
+                Event::Disconnect => Some(self.on_disconnect()),
                 Event::Drain => Some(Ending::Close(1012, "the server is restarting")),
             };
             if let Some(ending) = ended {
@@ -548,6 +557,17 @@ impl Socket {
             self.check_tokens(now);
         }
         None
+    }
+
+    /// All sockets of the tenant are to go; each channel is told so.
+    fn on_disconnect(&self) -> Ending {
+        let (vsn, null) = (self.context.vsn, Ref::NULL);
+        for topic in self.channels.keys() {
+            let topic = topic.as_str();
+            let frame = prepared::text(vsn, &null, &null, topic, "system", system::DISCONNECT);
+            self.context.outbox.push(frame);
+        }
+        Ending::Close(1012, "the server asks for a new connection")
     }
 
     fn check_tokens(&mut self, now: Instant) {

@@ -23,7 +23,7 @@ use crate::{
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
     telemetry::Registry,
-    tenants::{Tenant, janitor, limits::Limits, limits::Meters},
+    tenants::{Limits, Tenant, Terms, janitor},
 };
 
 use super::{
@@ -91,20 +91,16 @@ impl Client {
 }
 
 fn services(limits: Limits, config: Config) -> Arc<Services> {
-    let tenant = Arc::new(Tenant {
-        name: "t".into(),
-        keys: Keys::new(Some(SECRET), None, serde_json::Map::new()),
-        meters: Meters::new(&limits),
-        limits,
-        private_only: false,
-        presence_enabled: false,
-    });
+    let terms = Terms { limits, ..Terms::default() };
+    let tenant =
+        Arc::new(Tenant::new("t", Keys::new(Some(SECRET), None, serde_json::Map::new()), terms));
     let hub = Arc::new(Hub::new());
     let series = DatabaseMetrics::register(&mut Registry::default()).tenant("t");
     let day = Duration::from_secs(86_400);
     let from_database =
         DatabaseBroadcasts::new(Arc::clone(&tenant), Arc::clone(&hub), day, series.clone());
     Arc::new(Services {
+        authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages {
             readiness: from_database.readiness(),
@@ -113,7 +109,6 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
             janitor: janitor::Handle::default(),
         },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
-        authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
@@ -305,6 +300,18 @@ async fn a_client_that_stops_reading_is_closed_and_disturbs_nobody() {
         received += 1;
     }
     assert!(received < 30, "{received} frames went to a client that did not read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_tenant_sends_its_sockets_away() {
+    let (services, mut client) = open();
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(client.next().await[4]["status"], "ok");
+    services.tenant.change(Terms { suspended: true, ..services.tenant.terms() });
+    let message =
+        json!({"extension": "system", "status": "ok", "message": "Server requested disconnect"});
+    assert_eq!(client.next().await, json!([null, null, "realtime:a", "system", message]));
+    assert_eq!(client.next().await, json!({"closed": 1012}));
 }
 
 #[tokio::test(start_paused = true)]

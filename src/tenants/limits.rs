@@ -11,7 +11,7 @@ use std::{
 use crate::runtime::rate::Rate;
 
 /// Limits of a tenant. Names and defaults are those of Supabase Realtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Sockets with at least one successful join.
     pub max_concurrent_users: usize,
@@ -64,6 +64,8 @@ pub struct Meters {
     pub db_events: Rate,
     /// Presence messages.
     pub presence_events: Rate,
+    /// HTTP requests.
+    pub requests: Rate,
     users: Arc<AtomicUsize>,
 }
 
@@ -75,8 +77,18 @@ impl Meters {
             events: Rate::per_minute(limits.max_events_per_second),
             db_events: Rate::per_minute(limits.max_events_per_second),
             presence_events: Rate::per_minute(limits.max_presence_events_per_second),
+            requests: Rate::new(limits.max_events_per_second, Duration::from_secs(1), 60),
             users: Arc::default(),
         }
+    }
+
+    /// Measures against other limits from now on; what was counted stays.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.joins.set_limit(limits.max_joins_per_second);
+        self.events.set_limit(limits.max_events_per_second);
+        self.db_events.set_limit(limits.max_events_per_second);
+        self.presence_events.set_limit(limits.max_presence_events_per_second);
+        self.requests.set_limit(limits.max_events_per_second);
     }
 
     /// Sockets counted as users now.

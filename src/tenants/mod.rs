@@ -6,4 +6,7 @@ pub mod migrations;
 pub mod partitions;
 pub mod tenant;
 
-pub use self::{limits::Limits, tenant::Tenant};
+pub use self::{
+    limits::Limits,
+    tenant::{Tenant, Terms},
+};

@@ -1,6 +1,11 @@
 //! A tenant: whose sockets, topics and database these are.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::watch;
 
 use crate::{
     auth::{Claims, Keys, TokenError},
@@ -16,17 +21,42 @@ pub struct Tenant {
     pub name: Arc<str>,
     /// What its tokens are verified with.
     pub keys: Keys,
-    /// What it may use.
-    pub limits: Limits,
     /// What it uses.
     pub meters: Meters,
+    terms: RwLock<Terms>,
+    /// A copy of the one limit that every message is held against, so that
+    /// messages share no lock.
+    max_payload_bytes: AtomicUsize,
+    /// Counts up whenever all sockets are to go.
+    disconnects: watch::Sender<u64>,
+}
+
+/// What an operator may change while a tenant is served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What the tenant may use.
+    pub limits: Limits,
     /// Refuse public channels.
     pub private_only: bool,
     /// Presence is on for every channel, asked for or not.
     pub presence_enabled: bool,
+    /// Refuse everything.
+    pub suspended: bool,
 }
 
 impl Tenant {
+    /// A tenant that nobody uses yet.
+    pub fn new(name: &str, keys: Keys, terms: Terms) -> Self {
+        Self {
+            name: name.into(),
+            keys,
+            meters: Meters::new(&terms.limits),
+            max_payload_bytes: AtomicUsize::new(terms.limits.max_payload_bytes()),
+            terms: RwLock::new(terms),
+            disconnects: watch::Sender::new(0),
+        }
+    }
+
     /// Verifies a token of one of the tenant's clients. Never waits.
     ///
     /// # Errors
@@ -47,6 +77,76 @@ impl Tenant {
         match self.verify(token) {
             Err(error) if self.keys.refreshed(&error).await => self.verify(token),
             outcome => outcome,
+        }
+    }
+
+    /// The terms in force.
+    pub fn terms(&self) -> Terms {
+        *self.terms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The largest payload in bytes, as the original counts it.
+    pub fn max_payload_bytes(&self) -> usize {
+        self.max_payload_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Other terms from now on. If they say anew who may be connected, all
+    /// sockets are to go and come back under them.
+    pub fn change(&self, terms: Terms) {
+        let before = {
+            let mut current = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, terms)
+        };
+        self.max_payload_bytes.store(terms.limits.max_payload_bytes(), Ordering::Relaxed);
+        self.meters.set_limits(&terms.limits);
+        if (before.private_only, before.suspended) != (terms.private_only, terms.suspended) {
+            self.disconnect_all();
+        }
+    }
+
+    /// Tells every socket to go.
+    pub fn disconnect_all(&self) {
+        self.disconnects.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when all sockets are to go. Take it before looking at the terms:
+    /// a change in between is then seen.
+    pub fn disconnects(&self) -> watch::Receiver<u64> {
+        self.disconnects.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant() -> Tenant {
+        Tenant::new("t", Keys::new(Some("secret"), None, serde_json::Map::new()), Terms::default())
+    }
+
+    #[tokio::test]
+    async fn other_limits_are_in_force_at_once_and_disturb_nobody() {
+        let tenant = tenant();
+        let disconnects = tenant.disconnects();
+        let mut terms = tenant.terms();
+        terms.limits.max_payload_size_in_kb = 1;
+        terms.limits.max_joins_per_second = 7;
+        tenant.change(terms);
+        assert_eq!((tenant.max_payload_bytes(), tenant.meters.joins.limit()), (1_500, 7));
+        assert!(!disconnects.has_changed().unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_may_be_connected_is_asked_anew() {
+        let tenant = tenant();
+        let mut disconnects = tenant.disconnects();
+        let suspended = Terms { suspended: true, ..tenant.terms() };
+        for terms in [suspended, Terms { private_only: true, ..suspended }] {
+            tenant.change(terms);
+            assert!(disconnects.has_changed().unwrap());
+            disconnects.mark_unchanged();
+            tenant.change(terms);
+            assert!(!disconnects.has_changed().unwrap(), "nothing is different");
         }
     }
 }

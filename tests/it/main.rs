@@ -12,6 +12,7 @@
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod admin;
 mod broadcast;
 mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
@@ -26,6 +27,7 @@ mod postgres_changes;
 mod presence;
 mod private_channels;
 mod replication;
+mod rest_broadcast;
 mod restart;
 mod sslmode;
 mod support;

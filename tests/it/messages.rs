@@ -28,11 +28,7 @@ use rowcast::{
     replication::{self, Publication, Status},
     runtime::Drain,
     telemetry::Registry,
-    tenants::{
-        Tenant, janitor,
-        limits::{Limits, Meters},
-        migrations,
-    },
+    tenants::{Tenant, Terms, janitor, migrations},
     topic::Topic,
 };
 use serde_json::{Value, json, value::RawValue};
@@ -55,15 +51,8 @@ impl Bench {
         let mut client = server.client().await;
         let options = migrations::Options { create_roles: true };
         migrations::run(&mut client, &options).await.unwrap();
-        let limits = Limits::default();
-        let tenant = Arc::new(Tenant {
-            name: "t".into(),
-            keys: Keys::new(Some("secret"), None, serde_json::Map::new()),
-            meters: Meters::new(&limits),
-            limits,
-            private_only: false,
-            presence_enabled: false,
-        });
+        let keys = Keys::new(Some("secret"), None, serde_json::Map::new());
+        let tenant = Arc::new(Tenant::new("t", keys, Terms::default()));
         let hub = Arc::new(Hub::new());
         let series = DatabaseMetrics::register(&mut Registry::default()).tenant("t");
         let pool = Pool::new(PoolConfig {

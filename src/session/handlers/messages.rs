@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     broadcast::{
+        Message,
         persist::{PersistError, Sender},
         replay::{self, ReplayError, Request, Stored},
     },
@@ -112,7 +113,7 @@ pub fn store(
         finish(context, channel, reference, &PersistError::Public);
         return Step::Stay;
     }
-    if let Err(error) = services.broadcasts.check_user(broadcast) {
+    if let Err(error) = services.broadcasts.check(&Message::from(payload.clone())) {
         super::broadcast::not_sent(context, channel, reference, error);
         return Step::Stay;
     }

@@ -37,7 +37,7 @@ pub fn handle(context: &Context, channel: &mut Channel, reference: &Ref, payload
         return Step::AskWrite;
     }
     let tenant = &context.services.tenant;
-    if !channel.presence.may_call(&tenant.limits, Instant::now()) {
+    if !channel.presence.may_call(&tenant.terms().limits, Instant::now()) {
         context.services.metrics.error(ErrorCode::ClientPresenceRateLimitReached);
         return Step::Shutdown("Client presence rate limit exceeded".to_owned());
     }
@@ -70,7 +70,7 @@ fn track(
         return Step::Stay;
     };
     let tenant = &context.services.tenant;
-    if size::exceeds(json, tenant.limits.max_payload_bytes()) {
+    if size::exceeds(json, tenant.max_payload_bytes()) {
         return Step::Shutdown("Track message size exceeded".to_owned());
     }
     if tenant.meters.presence_events.record(1) {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rowcast::postgres::pool;
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -27,6 +28,20 @@ pub struct Server {
 pub struct Answer {
     pub status: u16,
     pub body: String,
+    head: String,
+}
+
+impl Answer {
+    /// The value of a header, if the answer has it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
 }
 
 impl Server {
@@ -124,19 +139,31 @@ impl Server {
 
     /// `GET path`; none if nobody answers.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Option<Answer> {
+        self.call("GET", path, headers, b"").await
+    }
+
+    /// Any request; none if nobody answers.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
         let mut stream = TcpStream::connect(&self.address).await.ok()?;
         // Version 1.0 asks for a plain body that ends with the connection.
-        let mut request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n", self.address);
+        let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.address);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
-        request.push_str("\r\n");
+        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         stream.write_all(request.as_bytes()).await.ok()?;
+        stream.write_all(body).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, body: body.to_owned() })
+        Some(Answer { status, body: body.to_owned(), head: head.to_owned() })
     }
 }
 

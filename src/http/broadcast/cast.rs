@@ -1,0 +1,72 @@
+//! Reads the fields of a broadcast as leniently as the original does. Pure.
+
+use serde_json::value::RawValue;
+
+pub(super) const BLANK: &str = "can't be blank";
+pub(super) const INVALID: &str = "is invalid";
+
+/// A text that must be there and say something.
+pub(super) fn text(value: Option<&RawValue>) -> Result<String, &'static str> {
+    let text = optional_text(value)?.unwrap_or_default();
+    if text.trim().is_empty() { Err(BLANK) } else { Ok(text) }
+}
+
+/// A text that may be absent, null or empty, all of which mean none.
+pub(super) fn optional_text(value: Option<&RawValue>) -> Result<Option<String>, &'static str> {
+    let Some(value) = value else { return Ok(None) };
+    let text: Option<String> = serde_json::from_str(value.get()).map_err(|_| INVALID)?;
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
+/// A yes or no in any of the forms that clients use; none means no.
+pub(super) fn flag(value: Option<&RawValue>) -> Result<bool, &'static str> {
+    match value.map(RawValue::get) {
+        Some("true" | r#""true""# | r#""1""#) => Ok(true),
+        None | Some("false" | "null" | r#""false""# | r#""0""# | r#""""#) => Ok(false),
+        Some(_) => Err(INVALID),
+    }
+}
+
+/// JSON text of an object that must be there.
+pub(super) fn object(value: Option<&RawValue>) -> Result<&str, &'static str> {
+    match value.map(RawValue::get) {
+        None | Some("null") => Err(BLANK),
+        Some(json) if json.starts_with('{') => Ok(json),
+        Some(_) => Err(INVALID),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Option<&RawValue> {
+        Some(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn texts_are_there_or_blank_or_invalid() {
+        assert_eq!(text(raw(r#" "a b" "#)).as_deref(), Ok("a b"));
+        for blank in [None, raw("null"), raw(r#""""#), raw(r#""  ""#)] {
+            assert_eq!(text(blank), Err(BLANK));
+        }
+        for invalid in [raw("5"), raw("true"), raw("{}"), raw("[]")] {
+            assert_eq!(text(invalid), Err(INVALID));
+            assert_eq!(optional_text(invalid), Err(INVALID));
+        }
+        assert_eq!(optional_text(raw(r#""""#)), Ok(None));
+    }
+
+    #[test]
+    fn flags_may_be_texts() {
+        for yes in ["true", r#""true""#, r#""1""#] {
+            assert_eq!(flag(raw(yes)), Ok(true), "{yes}");
+        }
+        for no in ["false", "null", r#""false""#] {
+            assert_eq!(flag(raw(no)), Ok(false), "{no}");
+        }
+        for neither in ["1", r#""maybe""#, "{}"] {
+            assert_eq!(flag(raw(neither)), Err(INVALID), "{neither}");
+        }
+    }
+}

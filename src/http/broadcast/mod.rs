@@ -1,0 +1,103 @@
+//! Broadcasts over HTTP: for servers, and for clients that have not joined.
+//!
+//! [`batch`] takes many messages and skips what the caller may not send;
+//! [`single`] takes one and says what became of it. Both check the token before
+//! they read a body, and both end in [`Broadcasts::publish`](crate::broadcast::Broadcasts::publish).
+
+pub mod batch;
+mod cast;
+pub mod rejected;
+pub mod single;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, request::Parts},
+};
+use bytes::Bytes;
+
+use crate::{
+    auth::Claims,
+    authorization::{AuthorizeError, Caller, Rights},
+    broadcast::Message,
+    hub::Key,
+    session::Services,
+    topic::Topic,
+};
+
+use self::rejected::Rejected;
+use super::{auth, body};
+
+/// A request whose caller is known.
+struct Call {
+    claims: Claims,
+    head: Parts,
+    body: Bytes,
+}
+
+impl Call {
+    async fn open(services: &Services, request: Request, limit: usize) -> Result<Self, Rejected> {
+        let (head, body) = request.into_parts();
+        let claims = auth::authenticate(&services.tenant, &head.headers, &head.uri).await?;
+        if services.tenant.terms().suspended {
+            return Err(Rejected::Suspended);
+        }
+        let body = body::read(body, limit).await?;
+        Ok(Self { claims, head, body })
+    }
+
+    /// What the policies let the caller send to private topics, in their order.
+    async fn rights(
+        &self,
+        services: &Services,
+        topics: &[Topic],
+    ) -> Vec<Result<Rights, AuthorizeError>> {
+        let headers: Arc<str> = as_object(&self.head.headers).into();
+        let questions = topics.iter().map(|topic| {
+            services.authorizer.write(Caller {
+                topic: topic.sub_topic().into(),
+                claims: self.claims.clone(),
+                headers: Arc::clone(&headers),
+            })
+        });
+        futures_util::future::join_all(questions).await
+    }
+}
+
+/// The headers as policies read them in `request.headers`; of repeated ones the
+/// last. They hold tokens and never reach a log.
+fn as_object(headers: &HeaderMap) -> String {
+    let pairs: BTreeMap<&str, _> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    // A map of strings always serializes.
+    serde_json::to_string(&pairs).unwrap_or_default()
+}
+
+/// Sends a message that has passed every check.
+fn send(services: &Services, private: bool, topic: Topic, message: Message) {
+    let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic };
+    match services.broadcasts.publish(&key, message, None) {
+        Ok(delivered) => {
+            services.metrics.events.inc_by(1 + delivered);
+        }
+        // The limit was lowered a moment ago.
+        Err(error) => tracing::debug!(%error, "broadcast not sent"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_an_object_of_strings() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", "1".parse().unwrap());
+        headers.append("X-A", "2".parse().unwrap());
+        headers.append("host", "h".parse().unwrap());
+        assert_eq!(as_object(&headers), r#"{"host":"h","x-a":"2"}"#);
+    }
+}
