@@ -95,7 +95,7 @@ codes! {
     UnableToBroadcastChanges,
     /// The database cannot be reached.
     UnableToConnectToProject,
-    /// A broadcast that could not be stored.
+    /// A broadcast that was not stored.
     UnableToHandleBroadcast,
     /// A replay that was refused or failed.
     UnableToReplayMessages,

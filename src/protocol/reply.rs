@@ -29,6 +29,11 @@ pub fn close(vsn: Vsn, join_ref: &Ref, topic: &str) -> Frame {
     prepared::text(vsn, join_ref, join_ref, topic, "phx_close", b"{}")
 }
 
+/// `phx_error`: an end that its client is to mend by joining again.
+pub fn crash(vsn: Vsn, join_ref: &Ref, topic: &str) -> Frame {
+    prepared::text(vsn, join_ref, join_ref, topic, "phx_error", b"{}")
+}
+
 /// A message the channel itself pushes: its `join_ref` and no `ref`.
 pub fn push(vsn: Vsn, join_ref: &Ref, topic: &str, event: &str, payload: &[u8]) -> Frame {
     prepared::text(vsn, join_ref, &Ref::NULL, topic, event, payload)

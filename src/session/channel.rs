@@ -10,8 +10,7 @@ use crate::{
     hub::{ChannelId, Interest, Key, Subscriber},
     protocol::{
         Vsn,
-        message::{Ref, UserBroadcast},
-        persist::Persist,
+        message::Ref,
         prepared::Frame,
         reply,
         system::{self, Extension, Status},
@@ -79,17 +78,6 @@ pub enum Step {
     Stay,
     /// It is shut down, in order, and its client told why.
     Shutdown(String),
-    /// It is gone: the client has been told that it failed.
-    Drop,
-    /// This broadcast is stored first.
-    Store {
-        /// The message's `ref`.
-        reference: Ref,
-        /// What was sent.
-        broadcast: UserBroadcast,
-        /// For how long.
-        persist: Persist,
-    },
     /// It must be known first whether the client may send here.
     AskWrite,
     /// It must be known first what the bearer of this new token may receive.
@@ -130,11 +118,6 @@ impl Channel {
         reply::ok(vsn, &self.reply_ref, reference, self.key.topic.as_str(), "{}")
     }
 
-    /// `phx_reply` with status ok; `response` is JSON text.
-    pub fn ok_with(&self, vsn: Vsn, reference: &Ref, response: &str) -> Frame {
-        reply::ok(vsn, &self.reply_ref, reference, self.key.topic.as_str(), response)
-    }
-
     /// `phx_reply` with status error; `response` is JSON text.
     pub fn error(&self, vsn: Vsn, reference: &Ref, response: &str) -> Frame {
         reply::error(vsn, &self.reply_ref, reference, self.key.topic.as_str(), response)
@@ -161,6 +144,11 @@ impl Channel {
     /// `phx_close` of this instance.
     pub fn closed(&self, vsn: Vsn) -> Frame {
         reply::close(vsn, &self.join_ref, self.key.topic.as_str())
+    }
+
+    /// `phx_error` of this instance: unlike after a close, its client comes back.
+    pub fn crashed(&self, vsn: Vsn) -> Frame {
+        reply::crash(vsn, &self.join_ref, self.key.topic.as_str())
     }
 }
 

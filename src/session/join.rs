@@ -27,7 +27,7 @@ use crate::{
 use super::{
     channel::{Channel, Permissions, Presence},
     handlers::{
-        messages,
+        database,
         postgres_changes::{self, Changes},
     },
     permission,
@@ -64,10 +64,10 @@ pub struct Candidate {
     request: Request,
     topic: Topic,
     join: Join,
-    replay: Option<replay::Request>,
     token: Arc<str>,
     claims: Claims,
     seat: Option<Seat>,
+    replay: Option<replay::Request>,
 }
 
 /// A join that passed every step.
@@ -77,18 +77,10 @@ pub struct Admitted {
     request: Request,
     /// `presence_state` follows the reply.
     shows_presence: bool,
-    follows: Follows,
     reply: String,
     seat: Option<Seat>,
-}
-
-/// What a join asked to get after the reply.
-#[derive(Debug)]
-struct Follows {
-    /// Stored messages.
     replay: Option<replay::Request>,
-    /// Word that broadcasts of the database flow.
-    stream: bool,
+    says_ready: bool,
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
@@ -114,11 +106,11 @@ pub fn evaluate(
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
-        Ok((topic, join, replay, seat, token, claims))
+        Ok((topic, join, seat, token, claims, replay))
     };
     match steps() {
-        Ok((topic, join, replay, seat, token, claims)) => {
-            Ok(Candidate { request, topic, join, replay, token, claims, seat })
+        Ok((topic, join, seat, token, claims, replay)) => {
+            Ok(Candidate { request, topic, join, token, claims, seat, replay })
         }
         Err(refusal) => Err(Box::new(Refused { request, refusal })),
     }
@@ -143,15 +135,16 @@ impl Candidate {
     ) -> Result<Admitted, Box<Refused>> {
         let wants_presence =
             self.join.presence.enabled || context.services.tenant.terms().presence_enabled;
-        let checked = read
-            .map_err(|error| permission::refusal(&error, &self.topic))
-            .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read))
-            .and_then(|read| may_replay(read, self.replay.as_ref(), &self.topic).map(|()| read));
+        let checked =
+            read.map_err(|error| permission::refusal(&error, &self.topic)).and_then(|read| {
+                let replay = self.replay.is_some();
+                may_read(read, wants_presence, replay, &self.topic).map(|()| read)
+            });
         let read = match checked {
             Ok(read) => read,
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
-        let Self { request, topic, join, replay, token, claims, seat } = self;
+        let Self { request, topic, join, token, claims, seat, replay } = self;
         let (changes, entries) = Changes::of(&join, &topic);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
@@ -179,8 +172,8 @@ impl Candidate {
         };
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
-        let follows = Follows { replay, stream: join.broadcast.replication_ready };
-        Ok(Admitted { channel, request, shows_presence, follows, reply, seat })
+        let says_ready = join.broadcast.replication_ready;
+        Ok(Admitted { channel, request, shows_presence, reply, seat, replay, says_ready })
     }
 }
 
@@ -200,13 +193,13 @@ impl Admitted {
         if let Some(frame) = closing {
             outbox.push(frame);
         }
+        if let Some(wanted) = self.replay {
+            database::replay(context, &self.channel, wanted, tasks);
+        }
+        if self.says_ready {
+            database::await_readiness(context, &self.channel, tasks);
+        }
         let (hub, channel) = (&context.services.hub, &self.channel);
-        if self.follows.stream {
-            messages::await_stream(context, channel, tasks);
-        }
-        if self.follows.replay.is_some() {
-            channel.subscriber.seen.replay_begins();
-        }
         if self.shows_presence {
             context.services.presence.enter(&channel.key, |state| {
                 outbox.push(channel.push(vsn, "presence_state", state));
@@ -216,9 +209,6 @@ impl Admitted {
             context.services.metrics.presence_events.inc();
         } else {
             hub.join(&channel.key, &channel.subscriber);
-        }
-        if let Some(request) = self.follows.replay {
-            messages::replay(context, channel, request, tasks);
         }
         postgres_changes::subscribe(context, &mut self.channel, tasks);
         context.services.metrics.joins.inc();
@@ -309,28 +299,16 @@ fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> 
 
 /// Only private topics keep their messages.
 fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
-    let request = join.broadcast.replay.as_deref();
-    request
-        .map(|request| replay::Request::parse(join.private, request))
-        .transpose()
-        .map_err(|error| Refusal::new(ErrorCode::UnableToReplayMessages, error.to_string()))
+    let Some(wanted) = &join.broadcast.replay else { return Ok(None) };
+    let refusal = |refused: replay::Refused| {
+        Refusal::new(ErrorCode::UnableToReplayMessages, refused.to_string())
+    };
+    replay::Request::parse(join.private, wanted).map(Some).map_err(refusal)
 }
 
-/// What is replayed are broadcasts: those of presence alone get none.
-fn may_replay(
-    read: Rights,
-    replay: Option<&replay::Request>,
-    topic: &Topic,
-) -> Result<(), Refusal> {
-    match replay.is_none() || read.broadcast {
-        true => Ok(()),
-        false => Err(Refusal::new(ErrorCode::Unauthorized, permission::denied(topic))),
-    }
-}
-
-/// Presence counts only where it is wanted.
-fn may_read(read: Rights, wants_presence: bool, topic: &Topic) -> Result<(), Refusal> {
-    match read.broadcast || (wants_presence && read.presence) {
+/// Presence counts only where it is wanted, and a replay needs broadcasts.
+fn may_read(read: Rights, presence: bool, replay: bool, topic: &Topic) -> Result<(), Refusal> {
+    match read.broadcast || (presence && read.presence && !replay) {
         true => Ok(()),
         false => Err(Refusal::new(ErrorCode::Unauthorized, permission::denied(topic))),
     }

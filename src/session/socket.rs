@@ -9,15 +9,10 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
 };
-use uuid::Uuid;
 
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Caller, Rights},
-    broadcast::{
-        persist::PersistError,
-        replay::{ReplayError, Stored},
-    },
     error_code::ErrorCode,
     hub::{ChannelId, outbox::Outbox},
     protocol::{
@@ -34,7 +29,7 @@ use crate::{
 use super::{
     Services,
     channel::{Channel, Step},
-    handlers::{self, postgres_changes::Attempt},
+    handlers::{self, database::FromDatabase, postgres_changes::Attempt},
     join::{self, Candidate, Refused, Request},
     transport::{Incoming, Transport},
     writer::{Sent, Shutdown, Writer},
@@ -110,23 +105,14 @@ pub enum Done {
         /// The outcome.
         attempt: Attempt,
     },
-    /// The wait for broadcasts of the database has ended.
-    Streaming {
+    /// Work with stored messages has ended.
+    Database {
         /// The topic of the channel.
         topic: Topic,
         /// The channel; it may be gone.
         channel: ChannelId,
-        /// They flow; otherwise the wait was too long.
-        in_time: bool,
-    },
-    /// Stored messages have been read.
-    Replayed {
-        /// The topic of the channel.
-        topic: Topic,
-        /// The channel; it may be gone.
-        channel: ChannelId,
-        /// The messages.
-        result: Result<Vec<Stored>, ReplayError>,
+        /// The outcome.
+        result: FromDatabase,
     },
     /// The policies of a private topic have answered.
     Answered {
@@ -144,8 +130,6 @@ pub enum Answer {
     Join(Box<Candidate>, Permitted),
     /// What a channel may send.
     Write(ChannelId, Permitted),
-    /// Whether a broadcast was stored.
-    Stored(ChannelId, Ref, Result<Uuid, PersistError>),
     /// What a channel may receive with a new token.
     Read(ChannelId, (Arc<str>, Claims), Permitted),
 }
@@ -381,12 +365,6 @@ impl Socket {
     }
 
     fn on_answer(&mut self, topic: &Topic, answer: Answer) {
-        if let Answer::Join(_, answered) | Answer::Write(_, answered) | Answer::Read(_, _, answered) =
-            &answer
-            && *answered == Err(AuthorizeError::MissingPartition)
-        {
-            self.context.services.messages.janitor.partition_is_missing();
-        }
         let mut queue = self.waiting.remove(topic).unwrap_or_default();
         match answer {
             Answer::Join(candidate, read) => self.admit(*candidate, read),
@@ -401,11 +379,6 @@ impl Socket {
                     if again && let Some(channel) = self.channels.get_mut(topic) {
                         channel.permissions.write = None;
                     }
-                }
-            }
-            Answer::Stored(id, reference, result) => {
-                if let Some(channel) = self.channels.get(topic).filter(|c| c.id == id) {
-                    handlers::messages::stored(&self.context, channel, &reference, &result);
                 }
             }
             Answer::Read(id, token, read) => {
@@ -452,9 +425,8 @@ impl Socket {
         };
         let reference = &message.reference;
         let step = match (message.event.as_str(), &message.payload) {
-            ("broadcast", payload) => {
-                let persist = message.persist;
-                handlers::broadcast::handle(context, channel, reference, payload, persist)
+            ("broadcast", _) => {
+                handlers::broadcast::handle(context, channel, &mut self.tasks, &message)
             }
             ("presence", Payload::Json(json)) => {
                 handlers::presence::handle(context, channel, reference, json)
@@ -476,16 +448,6 @@ impl Socket {
         match step {
             Step::Stay => {}
             Step::Shutdown(reason) => self.shut_down(topic, &reason),
-            Step::Drop => self.drop_channel(topic),
-            Step::Store { reference, broadcast, persist } => {
-                let Some(channel) = self.channels.get(topic) else { return };
-                let (id, name) = (channel.id, channel.key.topic.clone());
-                let storing =
-                    handlers::messages::storing(&self.context, channel, broadcast, persist);
-                self.ask(name, VecDeque::new(), async move {
-                    Answer::Stored(id, reference, storing.await)
-                });
-            }
             Step::AskWrite => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
@@ -523,23 +485,34 @@ impl Socket {
                 }
                 None
             }
-            Done::Streaming { topic, channel: id, in_time } => {
-                if let Some(channel) = self.channels.get(&topic).filter(|c| c.id == id) {
-                    let step = handlers::messages::stream_awaited(&self.context, channel, in_time);
-                    self.take_step(topic.as_str(), step, None);
-                }
-                None
-            }
-            Done::Replayed { topic, channel: id, result } => {
-                if let Some(channel) = self.channels.get(&topic).filter(|c| c.id == id) {
-                    let step = handlers::messages::replayed(&self.context, channel, result);
-                    self.take_step(topic.as_str(), step, None);
-                }
+            Done::Database { topic, channel, result } => {
+                self.on_database(&topic, channel, result);
                 None
             }
             Done::Answered { topic, answer } => {
                 self.on_answer(&topic, answer);
                 None
+            }
+        }
+    }
+
+    fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
+        let Some(channel) = self.channels.get(topic).filter(|channel| channel.id == id) else {
+            return;
+        };
+        match result {
+            FromDatabase::Replayed(stored) => {
+                if !handlers::database::replayed(&self.context, channel, stored) {
+                    self.context.outbox.push(channel.crashed(self.context.vsn));
+                    self.drop_channel(topic.as_str());
+                }
+            }
+            FromDatabase::Ready(true) => handlers::database::ready(&self.context, channel),
+            FromDatabase::Ready(false) => {
+                self.shut_down(topic.as_str(), handlers::database::NOT_READY);
+            }
+            FromDatabase::Stored(reference, result) => {
+                handlers::database::stored(&self.context, channel, &reference, result);
             }
         }
     }

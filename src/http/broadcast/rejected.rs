@@ -7,11 +7,12 @@ use axum::{
 
 use crate::{
     authorization::AuthorizeError,
+    broadcast::persist::PersistError,
     http::error::{ApiError, message},
 };
 
 /// Why a broadcast is not sent. Texts and statuses are the original's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Rejected {
     /// As with any other call.
     #[error(transparent)]
@@ -31,6 +32,9 @@ pub enum Rejected {
     /// The policies say no.
     #[error("the policies do not allow this")]
     Denied,
+    /// The message could not be stored.
+    #[error(transparent)]
+    NotStored(#[from] PersistError),
     /// The policies could not be asked.
     #[error(transparent)]
     Unanswered(#[from] AuthorizeError),
@@ -55,6 +59,8 @@ impl IntoResponse for Rejected {
                 says(StatusCode::TOO_MANY_REQUESTS, text)
             }
             Self::Denied => says(StatusCode::FORBIDDEN, "Unauthorized"),
+            Self::NotStored(PersistError::Denied) => says(StatusCode::FORBIDDEN, "Unauthorized"),
+            Self::NotStored(error) => says(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
             Self::Unanswered(error) => {
                 let (status, text) = unanswered(&error);
                 says(status, text)

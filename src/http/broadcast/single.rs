@@ -11,13 +11,19 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    broadcast::Message,
-    protocol::message::{Encoding, UserBroadcast},
+    broadcast::{
+        Message,
+        persist::{PersistError, Sender},
+    },
+    protocol::{
+        message::{Encoding, UserBroadcast},
+        persist::Persist,
+    },
     session::Services,
     topic::Topic,
 };
 
-use super::{Call, cast::BLANK, rejected::Rejected, send};
+use super::{Call, as_object, cast::BLANK, rejected::Rejected, send};
 use crate::http::{State, error::ApiError, handshake::parameter, media};
 
 /// Names in a binary frame have at most this many bytes.
@@ -35,6 +41,8 @@ const LONGEST_NAME: usize = 255;
         ("topic" = String, Path, description = "The topic without `realtime:`"),
         ("event" = String, Path, description = "The event's name"),
         ("private" = Option<bool>, Query, description = "Send to the private topic of that name"),
+        ("persist" = Option<bool>, Query, description = "Store the message for replay; private topics only"),
+        ("persist[ttl]" = Option<u32>, Query, description = "Store it for this many seconds"),
     ),
     request_body(content(
         (serde_json::Value = "application/json"),
@@ -72,7 +80,7 @@ pub async fn send_one(
         }
     };
     let broadcast = UserBroadcast { event, encoding, payload };
-    let message = Message::User { broadcast, id: None };
+    let message = Message::User { broadcast: broadcast.clone(), id: None };
     let too_large = |_| fault("payload", "Payload size exceeds tenant limit");
     services.broadcasts.check(&message).map_err(too_large)?;
     check_rate(&services)?;
@@ -84,8 +92,24 @@ pub async fn send_one(
             return Err(Rejected::Denied);
         }
     }
-    send(&services, private, topic, message);
+    match persist(call.head.uri.query().unwrap_or_default()) {
+        None => send(&services, private, topic, message),
+        Some(_) if !private => return Err(PersistError::Public.into()),
+        Some(persist) => {
+            let headers = as_object(&call.head.headers);
+            let name = topic.sub_topic();
+            let sender = Sender { topic: name, claims: &call.claims, headers: &headers };
+            services.tenant.meters.events.record(1);
+            Box::pin(services.messages.store.store(sender, &broadcast, persist, None)).await?;
+        }
+    }
     Ok(StatusCode::ACCEPTED)
+}
+
+/// What the query says about storing; the last word counts.
+fn persist(query: &str) -> Option<Persist> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.filter_map(|(name, value)| Persist::from_query(&name, &value)).last()
 }
 
 fn check_rate(services: &Services) -> Result<(), Rejected> {

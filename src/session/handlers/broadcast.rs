@@ -1,35 +1,27 @@
 //! `broadcast`: a message to everybody on the topic.
 
 use crate::{
-    broadcast::PublishError,
     error_code::ErrorCode,
-    protocol::{
-        message::{Payload, Ref},
-        persist::Persist,
-    },
+    protocol::message::Inbound,
     session::{
         channel::{Channel, Step},
-        socket::Context,
+        handlers::database,
+        socket::{Context, Tasks},
     },
 };
 
 /// Hands the message on and answers if the channel asked for answers. What the
 /// client may not send is dropped without an answer, as clients know it.
-pub fn handle(
-    context: &Context,
-    channel: &Channel,
-    reference: &Ref,
-    payload: &Payload,
-    persist: Option<Persist>,
-) -> Step {
-    // The insert itself finds out whether it is allowed.
-    if let Some(persist) = persist {
-        return super::messages::store(context, channel, reference, payload, persist);
-    }
+pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: &Inbound) -> Step {
+    let (reference, payload) = (&message.reference, &message.payload);
     match channel.permissions.write {
         None => return Step::AskWrite,
         Some(rights) if !rights.broadcast => return Step::Stay,
         Some(_) => {}
+    }
+    if let Some(persist) = message.persist {
+        database::store(context, channel, reference, payload, persist, tasks);
+        return Step::Stay;
     }
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;
@@ -40,16 +32,13 @@ pub fn handle(
                 context.outbox.push(channel.ok(context.vsn, reference));
             }
         }
-        Err(error) => not_sent(context, channel, reference, error),
+        Err(error) => {
+            tracing::debug!(code = %ErrorCode::UnknownErrorOnChannel, %error, "broadcast not sent");
+            if channel.ack {
+                let response = r#""payload_size_exceeded""#;
+                context.outbox.push(channel.error(context.vsn, reference, response));
+            }
+        }
     }
     Step::Stay
-}
-
-/// Tells the sender, if it wants answers.
-pub fn not_sent(context: &Context, channel: &Channel, reference: &Ref, error: PublishError) {
-    tracing::debug!(code = %ErrorCode::UnknownErrorOnChannel, %error, "broadcast not sent");
-    if channel.ack {
-        let response = r#""payload_size_exceeded""#;
-        context.outbox.push(channel.error(context.vsn, reference, response));
-    }
 }

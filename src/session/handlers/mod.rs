@@ -2,6 +2,6 @@
 
 pub mod access_token;
 pub mod broadcast;
-pub mod messages;
+pub mod database;
 pub mod postgres_changes;
 pub mod presence;

@@ -1,0 +1,163 @@
+//! What broadcasts have to do with the database: replay, readiness, storing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::{
+    broadcast::{
+        Message,
+        persist::{PersistError, Sender},
+        replay::{self, ReplayError, Stored},
+    },
+    error_code::ErrorCode,
+    protocol::{
+        message::{Payload, Ref},
+        persist::Persist,
+        reply,
+        system::{Extension, Status},
+    },
+    session::{
+        channel::Channel,
+        socket::{Context, Done, Tasks},
+    },
+};
+
+/// How long a channel waits for the stream that it asked about.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+const READY: &str = "Replication connection established";
+
+/// What a channel is told that waited in vain.
+pub const NOT_READY: &str = "Replication connection was not established in time";
+
+/// Slow work with the database that has ended.
+#[derive(Debug)]
+pub enum FromDatabase {
+    /// A replay.
+    Replayed(Result<Vec<Stored>, ReplayError>),
+    /// Whether the stream runs.
+    Ready(bool),
+    /// A message that was to be stored, and the reference of its push.
+    Stored(Ref, Result<(), PersistError>),
+}
+
+/// Begins a replay for a channel that is about to enter its topic. What
+/// commits meanwhile comes live, and nothing comes twice.
+pub fn replay(context: &Context, channel: &Channel, wanted: replay::Request, tasks: &mut Tasks) {
+    channel.subscriber.seen.replay_begins();
+    let replays = context.services.messages.replays.clone();
+    let (topic, id) = (channel.key.topic.clone(), channel.id);
+    tasks.push(Box::pin(async move {
+        let stored = replays.fetch(topic.sub_topic(), wanted).await;
+        Done::Database { topic, channel: id, result: FromDatabase::Replayed(stored) }
+    }));
+}
+
+/// Pushes what was read. False if it could not be read: the channel is then
+/// to end as if it had crashed, since its client comes back after that.
+pub fn replayed(
+    context: &Context,
+    channel: &Channel,
+    stored: Result<Vec<Stored>, ReplayError>,
+) -> bool {
+    let topic = channel.key.topic.as_str();
+    match stored {
+        Ok(stored) => {
+            let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
+            for frame in frames {
+                context.outbox.push(frame);
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(code = %ErrorCode::UnableToReplayMessages, %error, "replay failed");
+            context.services.metrics.error(ErrorCode::UnableToReplayMessages);
+            false
+        }
+    }
+}
+
+/// Says when broadcasts of the database flow, at once if they do.
+pub fn await_readiness(context: &Context, channel: &Channel, tasks: &mut Tasks) {
+    let mut readiness = context.services.messages.readiness.clone();
+    if readiness.is_live() {
+        ready(context, channel);
+        return;
+    }
+    let (topic, id) = (channel.key.topic.clone(), channel.id);
+    tasks.push(Box::pin(async move {
+        let live = timeout(READY_WITHIN, readiness.live()).await.is_ok();
+        Done::Database { topic, channel: id, result: FromDatabase::Ready(live) }
+    }));
+}
+
+/// Tells a channel that broadcasts of the database flow.
+pub fn ready(context: &Context, channel: &Channel) {
+    let frame = channel.system(context.vsn, Extension::System, Status::Ok, READY);
+    context.outbox.push(frame);
+}
+
+/// Stores a broadcast; from there it reaches its receivers. The answer, if one
+/// is wanted, comes when it is committed.
+pub fn store(
+    context: &Context,
+    channel: &Channel,
+    reference: &Ref,
+    payload: &Payload,
+    persist: Persist,
+    tasks: &mut Tasks,
+) {
+    let services = &context.services;
+    let Payload::User(broadcast) = payload.clone() else { return };
+    if services.broadcasts.check(&Message::Pushed(payload.clone())).is_err() {
+        if channel.ack {
+            let response = r#""payload_size_exceeded""#;
+            context.outbox.push(channel.error(context.vsn, reference, response));
+        }
+        return;
+    }
+    if !channel.key.private {
+        stored(context, channel, reference, Err(PersistError::Public));
+        return;
+    }
+    services.tenant.meters.events.record(1);
+    let store = services.messages.store.clone();
+    let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
+    let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
+    let (topic, id, reference) = (channel.key.topic.clone(), channel.id, reference.clone());
+    tasks.push(Box::pin(async move {
+        let name = topic.sub_topic();
+        let sender = Sender { topic: name, claims: &claims, headers: &headers };
+        let result = store.store(sender, &broadcast, persist, subscriber.as_deref()).await;
+        let result = FromDatabase::Stored(reference, result.map(|_id| ()));
+        Done::Database { topic, channel: id, result }
+    }));
+}
+
+/// Answers a push whose message was to be stored.
+pub fn stored(
+    context: &Context,
+    channel: &Channel,
+    reference: &Ref,
+    result: Result<(), PersistError>,
+) {
+    if let Err(error) = &result {
+        tracing::info!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
+        context.services.metrics.error(ErrorCode::UnableToHandleBroadcast);
+        if matches!(error, PersistError::MissingPartition) {
+            context.services.messages.janitor.partition_is_missing();
+        }
+    }
+    if !channel.ack {
+        return;
+    }
+    let topic = channel.key.topic.as_str();
+    context.outbox.push(match result {
+        Ok(()) => channel.ok(context.vsn, reference),
+        Err(error) => {
+            let response = serde_json::json!({ "error": error.to_string() }).to_string();
+            reply::error(context.vsn, &channel.reply_ref, reference, topic, &response)
+        }
+    });
+}
