@@ -58,8 +58,9 @@ impl IntoResponse for Rejected {
                 let text = "Too many messages to broadcast, please reduce the batch size";
                 says(StatusCode::TOO_MANY_REQUESTS, text)
             }
-            Self::Denied => says(StatusCode::FORBIDDEN, "Unauthorized"),
-            Self::NotStored(PersistError::Denied) => says(StatusCode::FORBIDDEN, "Unauthorized"),
+            Self::Denied | Self::NotStored(PersistError::Denied) => {
+                says(StatusCode::FORBIDDEN, "Unauthorized")
+            }
             Self::NotStored(error) => says(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
             Self::Unanswered(error) => {
                 let (status, text) = unanswered(&error);
