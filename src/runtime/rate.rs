@@ -58,9 +58,18 @@ impl Rate {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Another limit. Whether it is tripped shows when the current tick ends.
+    /// Another limit, and with it a new window: what happened under the old
+    /// limit is not held against it.
     pub fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, Ordering::Relaxed);
+        if self.limit.swap(limit, Ordering::Relaxed) == limit {
+            return;
+        }
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        *history = VecDeque::from([0]);
+        self.count.store(0, Ordering::Relaxed);
+        let ends = millis(self.started.elapsed()) + millis(self.tick).max(1);
+        self.tick_ends.store(ends, Ordering::Relaxed);
+        self.tripped.store(false, Ordering::Relaxed);
     }
 
     /// Counts `events` and tells whether the limit is tripped.
@@ -144,15 +153,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_limit_counts_from_the_next_tick() {
+    async fn another_limit_begins_a_new_window() {
         let rate = Rate::per_minute(1);
         rate.record(100);
         tokio::time::advance(Duration::from_secs(5)).await;
         assert!(rate.is_tripped());
-        rate.set_limit(1_000);
-        assert!(rate.is_tripped());
+        rate.set_limit(10);
+        assert!(!rate.is_tripped(), "what happened before does not count");
+        rate.record(100);
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(!rate.is_tripped());
+        assert!(rate.is_tripped(), "the new limit holds from now on");
     }
 
     #[tokio::test(start_paused = true)]

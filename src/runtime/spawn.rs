@@ -15,5 +15,5 @@ where
     F::Output: Send + 'static,
 {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint points to")]
-    tokio::spawn(future.instrument(tracing::info_span!("task", name)))
+    tokio::spawn(future.instrument(tracing::info_span!("task", task = name)))
 }
