@@ -78,6 +78,9 @@ pub enum Step {
     Stay,
     /// It is shut down, in order, and its client told why.
     Shutdown(String),
+    /// A message is being stored; the next ones on the topic wait, so that a
+    /// sender's order is kept.
+    Storing,
     /// It must be known first whether the client may send here.
     AskWrite,
     /// It must be known first what the bearer of this new token may receive.

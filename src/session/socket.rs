@@ -134,6 +134,15 @@ pub enum Answer {
     Read(ChannelId, (Arc<str>, Claims), Permitted),
 }
 
+impl Answer {
+    /// The database has no place for today's messages.
+    fn finds_no_partition(&self) -> bool {
+        let (Self::Join(_, permitted) | Self::Write(_, permitted) | Self::Read(_, _, permitted)) =
+            self;
+        *permitted == Err(AuthorizeError::MissingPartition)
+    }
+}
+
 type Permitted = Result<Rights, AuthorizeError>;
 
 /// A socket of one client.
@@ -365,6 +374,9 @@ impl Socket {
     }
 
     fn on_answer(&mut self, topic: &Topic, answer: Answer) {
+        if answer.finds_no_partition() {
+            self.context.services.messages.janitor.partition_is_missing();
+        }
         let mut queue = self.waiting.remove(topic).unwrap_or_default();
         match answer {
             Answer::Join(candidate, read) => self.admit(*candidate, read),
@@ -448,6 +460,10 @@ impl Socket {
         match step {
             Step::Stay => {}
             Step::Shutdown(reason) => self.shut_down(topic, &reason),
+            Step::Storing => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                self.waiting.insert(channel.key.topic.clone(), VecDeque::new());
+            }
             Step::AskWrite => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
@@ -497,6 +513,17 @@ impl Socket {
     }
 
     fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
+        let waited = match &result {
+            FromDatabase::Stored(..) => self.waiting.remove(topic).unwrap_or_default(),
+            FromDatabase::Replayed(_) | FromDatabase::Ready(_) => VecDeque::new(),
+        };
+        self.take_from_database(topic, id, result);
+        for message in waited {
+            self.on_message(message);
+        }
+    }
+
+    fn take_from_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
         let Some(channel) = self.channels.get(topic).filter(|channel| channel.id == id) else {
             return;
         };

@@ -20,8 +20,7 @@ pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: 
         Some(_) => {}
     }
     if let Some(persist) = message.persist {
-        database::store(context, channel, reference, payload, persist, tasks);
-        return Step::Stay;
+        return database::store(context, channel, reference, payload, persist, tasks);
     }
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;

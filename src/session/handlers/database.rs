@@ -18,7 +18,7 @@ use crate::{
         system::{Extension, Status},
     },
     session::{
-        channel::Channel,
+        channel::{Channel, Step},
         socket::{Context, Done, Tasks},
     },
 };
@@ -99,7 +99,8 @@ pub fn ready(context: &Context, channel: &Channel) {
 }
 
 /// Stores a broadcast; from there it reaches its receivers. The answer, if one
-/// is wanted, comes when it is committed.
+/// is wanted, comes when it is committed, and so does [`FromDatabase::Stored`]
+/// if this says [`Step::Storing`].
 pub fn store(
     context: &Context,
     channel: &Channel,
@@ -107,19 +108,19 @@ pub fn store(
     payload: &Payload,
     persist: Persist,
     tasks: &mut Tasks,
-) {
+) -> Step {
     let services = &context.services;
-    let Payload::User(broadcast) = payload.clone() else { return };
+    let Payload::User(broadcast) = payload.clone() else { return Step::Stay };
     if services.broadcasts.check(&Message::Pushed(payload.clone())).is_err() {
         if channel.ack {
             let response = r#""payload_size_exceeded""#;
             context.outbox.push(channel.error(context.vsn, reference, response));
         }
-        return;
+        return Step::Stay;
     }
     if !channel.key.private {
         stored(context, channel, reference, Err(PersistError::Public));
-        return;
+        return Step::Stay;
     }
     services.tenant.meters.events.record(1);
     let store = services.messages.store.clone();
@@ -133,6 +134,7 @@ pub fn store(
         let result = FromDatabase::Stored(reference, result.map(|_id| ()));
         Done::Database { topic, channel: id, result }
     }));
+    Step::Storing
 }
 
 /// Answers a push whose message was to be stored.
