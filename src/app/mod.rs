@@ -31,7 +31,7 @@ use crate::{
         pool::{Pool, PoolConfig},
         session::SessionConfig,
     },
-    postgres_changes::{self, PostgresChanges},
+    postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity},
     presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
@@ -91,7 +91,7 @@ pub async fn serve(
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
     let hub = Arc::new(Hub::new());
-    let pool = pool(&settings);
+    let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone());
     database::prepare(&settings.database, &drain).await?;
@@ -155,10 +155,10 @@ pub async fn serve(
     Ok(())
 }
 
-fn pool(settings: &Settings) -> Pool {
+fn pool(settings: &Settings, size: usize) -> Pool {
     Pool::new(PoolConfig {
         connect: settings.database.connect.clone(),
-        size: settings.database.pool_size,
+        size,
         wait: settings.database.pool_wait,
         session: SessionConfig::new("rowcast"),
     })
@@ -168,8 +168,18 @@ fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
     let config = postgres_changes::Config {
         publication: settings.replication.publication.as_str().into(),
         max_record_bytes: settings.replication.max_record_bytes,
+        row_security: RowSecurity {
+            timeout: settings.replication.policy_timeout,
+            connections: settings.replication.policy_connections,
+            deletes: match settings.replication.strict_deletes {
+                true => DeleteVisibility::Strict,
+                false => DeleteVisibility::Compatible,
+            },
+        },
     };
-    PostgresChanges::new(config, pool)
+    // Their own sessions, in which only what policies should find is ever set.
+    let judges = self::pool(settings, settings.replication.policy_connections);
+    PostgresChanges::new(config, pool, judges)
 }
 
 fn stream(settings: &Settings) -> replication::Config {

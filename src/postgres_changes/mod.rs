@@ -2,21 +2,21 @@
 //!
 //! A row goes: relation → `index` candidates (a hash look-up for equality
 //! filters, a list for the rest) → compiled filters → what its readers' roles
-//! may see (`shape`) → `payload`, rendered once per shape → one frame per group
+//! may see (`shape`) → row security, once per role and claims (`row_security`) → `payload`, rendered once per shape → one frame per group
 //! of equal channels → their outboxes.
 //!
 //! Invariants:
 //! - no row is judged by an older description of its table than the stream
 //!   gave: grants and row security count from the first row after they changed;
-//! - what cannot be judged is not delivered;
+//! - what cannot be judged is not delivered, and costs nobody else a row;
 //! - a subscriber gets nothing that committed before it subscribed;
 //! - nothing is written to the database.
 //!
-//! Not here yet: row security (tables that have it deliver nothing to roles it
-//! applies to, and say so), comparisons that only PostgreSQL can make.
+//! Not here yet: comparisons that only PostgreSQL can make.
 
 mod catalog;
 mod condition;
+mod deliver;
 pub mod filter;
 mod flight;
 mod image;
@@ -25,6 +25,7 @@ mod inspect;
 mod members;
 mod payload;
 mod pipeline;
+mod row_security;
 mod rule;
 mod shape;
 mod state;
@@ -34,6 +35,7 @@ mod table;
 
 pub use self::{
     pipeline::Pipeline,
-    subscribe::{Config, PostgresChanges, Registration, Subscribe, SubscribeError},
+    row_security::{Config as RowSecurity, DeleteVisibility},
+    subscribe::{Config, Place, PostgresChanges, Registration, Subscribe, SubscribeError},
     subscription::{Binding, BindingError, legacy_item, reply_entries},
 };

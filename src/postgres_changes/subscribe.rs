@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::{
     catalog::{Casts, Catalog, CatalogError, Described, Scope},
     condition, inspect,
-    members::{GroupKey, Member},
+    members::GroupKey,
     pipeline::{Pipeline, Shared},
+    row_security::{self, Judge},
     rule::{Problem, Rule},
     state::{Entry, Moment},
     subscription::Binding,
@@ -42,6 +43,8 @@ pub struct Config {
     pub publication: Arc<str>,
     /// Rows with more bytes lose their larger values (error 413).
     pub max_record_bytes: usize,
+    /// Policies.
+    pub row_security: row_security::Config,
 }
 
 /// The door for sessions. Clones share everything.
@@ -73,6 +76,9 @@ pub struct Subscribe {
     /// Queued the moment the subscription is in place, before any change: the
     /// system message that says so.
     pub ready: Option<Frame>,
+    /// A subscription of the same channel that this one takes the place of,
+    /// without missing or doubling a row. If there is an error it stays.
+    pub replaces: Option<Place>,
 }
 
 /// Why there is no subscription.
@@ -88,15 +94,30 @@ pub struct SubscribeError {
 /// A live subscription; dropping it ends it.
 pub struct Registration {
     shared: Arc<Shared>,
+    place: Place,
+}
+
+/// Names a subscription without keeping it alive. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
     group: u32,
     member: u64,
 }
 
+impl Registration {
+    /// What to put into [`Subscribe::replaces`].
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
 impl PostgresChanges {
-    /// A pipeline that asks `pool` about tables and roles.
-    pub fn new(config: Config, pool: Pool) -> Self {
+    /// A pipeline that asks `pool` about tables and roles, and `judges`, whose
+    /// sessions nobody else may use, about rows.
+    pub fn new(config: Config, pool: Pool, judges: Pool) -> Self {
         let catalog = Catalog::new(pool, config.publication);
-        let shared = Arc::new(Shared::new(catalog, config.max_record_bytes));
+        let judge = Judge::new(config.row_security, judges);
+        let shared = Arc::new(Shared::new(catalog, judge, config.max_record_bytes));
         Self { shared, descriptions: Arc::default() }
     }
 
@@ -152,11 +173,11 @@ impl PostgresChanges {
         let rules = prepared.iter().map(|p| (Arc::clone(&p.rule), Arc::clone(&p.casts))).collect();
         let tables = prepared.iter().flat_map(|prepared| prepared.tables.iter()).collect();
         let (outbox, claims) = (Arc::clone(&request.outbox), Arc::clone(&request.claims));
-        let member = Member { id: 0, from, outbox, claims };
         let ready = request.ready.clone();
-        let entry = Entry { key, rules, tables, member, moment, ready };
+        let replaces = request.replaces.map(|place| (place.group, place.member));
+        let entry = Entry { key, rules, tables, outbox, from, claims, moment, ready, replaces };
         let (group, member) = self.shared.lock().enter(entry)?;
-        Ok(Registration { shared: Arc::clone(&self.shared), group, member })
+        Ok(Registration { shared: Arc::clone(&self.shared), place: Place { group, member } })
     }
 
     /// Everything about a request that PostgreSQL must be asked for.
@@ -258,16 +279,6 @@ async fn prepare(
         let view = described.roles.get(role).ok_or_else(unknown_role)?;
         rule.fit(&described.table, view, &casts).map_err(raise)?;
     }
-    let hidden = |described: &Described| {
-        let exempt = described.roles.get(role).is_some_and(|view| view.exempt);
-        described.table.row_security && !exempt
-    };
-    if tables.iter().all(hidden) {
-        return Err(refused(format!(
-            "Unable to subscribe to changes with given parameters. Row level security is enabled on the table and this version of the server does not deliver changes of such tables to the role {role} yet: {}",
-            inspect::binding(binding)
-        )));
-    }
     Ok(Prepared { rule: Arc::new(rule), casts: Arc::new(casts), tables })
 }
 
@@ -283,12 +294,12 @@ fn unavailable(error: &CatalogError) -> SubscribeError {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.lock().leave(self.group, self.member);
+        self.shared.lock().leave(self.place.group, self.place.member);
     }
 }
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("Registration").field("place", &self.place).finish_non_exhaustive()
     }
 }

@@ -16,6 +16,16 @@ pub trait ChangeSink: Send + Sync + 'static {
     /// position may be confirmed to PostgreSQL.
     fn deliver(&self, batch: &Batch) -> impl Future<Output = ()> + Send;
 
+    /// Takes several batches over, in order; as [`ChangeSink::deliver`]. For
+    /// sinks to which many small transactions at once come cheaper.
+    fn deliver_all(&self, batches: &[Batch]) -> impl Future<Output = ()> + Send {
+        async move {
+            for batch in batches {
+                self.deliver(batch).await;
+            }
+        }
+    }
+
     /// The stream broke and is being restored. What commits meanwhile still
     /// comes, unless the next [`Start`] says there is a gap.
     fn interrupted(&self);
@@ -23,7 +33,7 @@ pub trait ChangeSink: Send + Sync + 'static {
 
 /// Two sinks as one. Each batch goes to the first, then to the second, and is
 /// handed off when both have taken it: neither can lose what the other got.
-/// A busy second one holds the first up only between batches.
+/// A busy second one holds the first up only between calls.
 impl<A: ChangeSink, B: ChangeSink> ChangeSink for (A, B) {
     async fn started(&self, start: Start) {
         self.0.started(start.clone()).await;
@@ -33,6 +43,11 @@ impl<A: ChangeSink, B: ChangeSink> ChangeSink for (A, B) {
     async fn deliver(&self, batch: &Batch) {
         self.0.deliver(batch).await;
         self.1.deliver(batch).await;
+    }
+
+    async fn deliver_all(&self, batches: &[Batch]) {
+        self.0.deliver_all(batches).await;
+        self.1.deliver_all(batches).await;
     }
 
     fn interrupted(&self) {

@@ -120,8 +120,12 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 
 /// Database changes of a database that is never asked.
 fn no_changes() -> PostgresChanges {
-    let config = postgres_changes::Config { publication: "p".into(), max_record_bytes: 1000 };
-    PostgresChanges::new(config, no_pool())
+    let config = postgres_changes::Config {
+        publication: "p".into(),
+        max_record_bytes: 1000,
+        row_security: postgres_changes::RowSecurity::default(),
+    };
+    PostgresChanges::new(config, no_pool(), no_pool())
 }
 
 fn no_pool() -> Pool {

@@ -28,6 +28,11 @@ pub struct Changes {
     legacy: bool,
     /// Counts attempts, so that the result of an old one is recognized.
     attempt: u32,
+    /// An attempt is under way. Another waits for it: two at a time could both
+    /// deliver, or neither.
+    is_trying: bool,
+    /// The token changed meanwhile.
+    is_outdated: bool,
     /// Ends the subscription when dropped.
     registration: Option<Registration>,
 }
@@ -84,6 +89,10 @@ pub fn subscribe(context: &Context, channel: &mut Channel, tasks: &mut Tasks) {
 }
 
 fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, pause: Duration) {
+    if channel.changes.is_trying {
+        channel.changes.is_outdated = true;
+        return;
+    }
     channel.changes.attempt += 1;
     let bindings = match &channel.changes.wanted {
         Wanted::Nothing => return,
@@ -110,7 +119,10 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
             Status::Ok,
             "Subscribed to PostgreSQL",
         )),
+        replaces: channel.changes.registration.as_ref().map(Registration::place),
     };
+    channel.changes.is_trying = true;
+    channel.changes.is_outdated = false;
     let engine = context.services.changes.clone();
     let (topic, id, number) = (channel.key.topic.clone(), channel.id, channel.changes.attempt);
     tasks.push(Box::pin(async move {
@@ -125,11 +137,14 @@ pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attem
     if attempt.number != channel.changes.attempt {
         return;
     }
+    channel.changes.is_trying = false;
+    let is_outdated = std::mem::take(&mut channel.changes.is_outdated);
     match attempt.result {
         Ok(registration) => {
-            // The old subscription, if any, ends here: after the new one began.
+            // The old one, if any, has left as this one entered.
             channel.changes.registration = Some(registration);
         }
+        Err(_) if is_outdated => {}
         Err(error) => {
             channel.changes.registration = None;
             context.services.metrics.error(ErrorCode::UnableToSubscribeToPostgres);
@@ -140,5 +155,8 @@ pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attem
                 subscribe_after(context, channel, tasks, Duration::from_secs(5));
             }
         }
+    }
+    if is_outdated {
+        subscribe(context, channel, tasks);
     }
 }
