@@ -151,12 +151,16 @@ impl Groups {
 }
 
 impl Group {
-    /// Queues a frame for every member whose subscription covers a commit here.
-    pub(super) fn push(&self, frame: &Frame, commit: Lsn) {
+    /// Queues a frame for every member whose subscription covers a commit
+    /// here and answers how many there are.
+    pub(super) fn push(&self, frame: &Frame, commit: Lsn) -> usize {
+        let mut count = 0;
         for member in self.members.iter().filter(|member| member.from <= commit) {
             // A full outbox ends its own socket; nothing to do here.
             member.outbox.push(frame.clone());
+            count += 1;
         }
+        count
     }
 }
 

@@ -1,9 +1,10 @@
 //! Row changes from the stream to the outboxes.
 //!
-//! Rows wait for nothing but a lookup of their table, which happens when the
-//! stream describes it anew: PostgreSQL does so after every change of columns,
-//! grants, policies and row security, so a revoke takes effect with the first
-//! row after it.
+//! Rows wait for a lookup of their table, which happens when the stream
+//! describes it anew: PostgreSQL does so after every change of columns, grants,
+//! policies and row security, so a revoke takes effect with the first row
+//! after it. And they wait for the filters that only PostgreSQL can judge,
+//! which it is asked about all rows at hand at once.
 
 use std::{
     fmt,
@@ -15,10 +16,12 @@ use tokio::sync::watch;
 
 use super::{
     catalog::{Catalog, CatalogError},
+    filter::ask::Answers,
     state::{Readiness, State},
 };
+use crate::error_code::ErrorCode;
 use crate::replication::{
-    change::Batch,
+    change::{Batch, Change},
     relation::Relation,
     sink::{ChangeSink, Gap, Start},
 };
@@ -29,6 +32,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// A database that keeps refusing a lookup gets this many tries; then the
 /// table is treated as gone, so that it cannot stop all others.
 const MAX_REFUSALS: u32 = 5;
+
+/// Rows judged under one hold of the lock, and in one round of questions.
+const MAX_RUN: usize = 256;
 
 /// What the sink and the subscribers share.
 pub(super) struct Shared {
@@ -87,6 +93,61 @@ impl Shared {
     }
 }
 
+/// How far the rows at hand came.
+enum Progress {
+    /// This many are done.
+    Delivered(usize),
+    /// The first one's table must be looked up.
+    Lookup,
+    /// PostgreSQL must be asked before any can be delivered.
+    Ask,
+}
+
+impl Shared {
+    /// Delivers the rows that wait for nothing. Readiness and questions are
+    /// looked at again each time: subscribers come and go while others wait.
+    fn run(&self, batch: &Batch, rows: &[Change], answers: &mut Answers) -> Progress {
+        let mut state = self.lock();
+        let ready = rows
+            .iter()
+            .take(MAX_RUN)
+            .take_while(|change| state.readiness(&change.relation) != Readiness::Lookup);
+        let ready = ready.count();
+        let rows = rows.get(..ready).unwrap_or_default();
+        if rows.is_empty() {
+            return Progress::Lookup;
+        }
+        rows.iter().for_each(|change| state.question(change, answers));
+        if !answers.is_settled() {
+            return Progress::Ask;
+        }
+        let max = self.max_record_bytes;
+        for change in rows {
+            state.deliver(change, batch.commit, batch.committed_at, max, answers);
+        }
+        Progress::Delivered(ready)
+    }
+
+    /// Asks until PostgreSQL answers: what is not judged is not delivered.
+    async fn answer(&self, answers: &mut Answers) {
+        match self.catalog.answer(answers).await {
+            Ok(hopeless) => {
+                for (asked, problem) in hopeless {
+                    tracing::warn!(
+                        code = %ErrorCode::UnableToSubscribeToPostgres, problem,
+                        "a filter is given up: PostgreSQL cannot evaluate it"
+                    );
+                    self.lock().tell_hopeless(&asked, &problem);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot have filters judged, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
 impl ChangeSink for Pipeline {
     async fn started(&self, start: Start) {
         let another = {
@@ -106,16 +167,18 @@ impl ChangeSink for Pipeline {
     }
 
     async fn deliver(&self, batch: Batch) {
-        for change in &batch.changes {
-            let relation = &change.relation;
-            let readiness = self.0.lock().readiness(relation);
-            match readiness {
-                Readiness::Ignored => continue,
-                Readiness::Lookup => self.0.refresh(relation.oid, Some(relation)).await,
-                Readiness::Ready => {}
+        let (mut rest, mut answers) = (batch.changes.as_slice(), Answers::default());
+        while let Some(first) = rest.first() {
+            match self.0.run(&batch, rest, &mut answers) {
+                Progress::Delivered(count) => {
+                    rest = rest.get(count..).unwrap_or_default();
+                    answers = Answers::default();
+                }
+                Progress::Lookup => {
+                    self.0.refresh(first.relation.oid, Some(&first.relation)).await;
+                }
+                Progress::Ask => self.0.answer(&mut answers).await,
             }
-            let mut state = self.0.lock();
-            state.deliver(change, batch.commit, batch.committed_at, self.0.max_record_bytes);
         }
     }
 

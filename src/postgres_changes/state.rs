@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::{
     catalog::{Casts, Described},
+    filter::ask::{Answers, Asked},
     image::Image,
     members::{GroupKey, Groups, Member, Use},
     payload,
@@ -253,18 +254,51 @@ impl State {
         }
     }
 
-    /// Sends a row to its readers. The table must be ready.
+    /// Notes what PostgreSQL must be asked before a row can be delivered.
+    pub(super) fn question(&mut self, change: &Change, answers: &mut Answers) {
+        let Some(image) = Image::of(change) else { return };
+        let table = self.tables.get(&change.relation.oid);
+        if let Some(table) = table.filter(|table| table.index.is_asking()) {
+            table.readers(&image, answers, &mut self.readers);
+        }
+    }
+
+    /// Tells the channels that wait for an answer that cannot be had.
+    pub(super) fn tell_hopeless(&self, asked: &Arc<Asked>, problem: &str) {
+        let mut told = HashSet::new();
+        for table in self.tables.values().filter(|table| table.index.is_asking()) {
+            let (schema, name) = (&table.table.schema, &table.table.name);
+            let matchers = table.index.all();
+            let waiting = matchers.filter(|matcher| matcher.asks().any(|other| other == asked));
+            for matcher in waiting {
+                // Equal questions of other rules are as hopeless.
+                matcher.asks().filter(|other| *other == asked).for_each(|other| other.give_up());
+                for used in matcher.uses.iter().filter(|used| told.insert(used.group)) {
+                    let Some(group) = self.groups.group(used.group) else { continue };
+                    let message = format!(
+                        "Changes of {schema}.{name} are no longer delivered to a filter that PostgreSQL cannot evaluate: {problem}"
+                    );
+                    group.push(&payload::system(&group.key, &message), Lsn(u64::MAX));
+                }
+            }
+        }
+    }
+
+    /// Sends a row to its readers and answers how many ids it went to. The
+    /// table must be ready and the row's questions answered.
     pub(super) fn deliver(
         &mut self,
         change: &Change,
         commit: Lsn,
         committed_at: i64,
         max_record_bytes: usize,
-    ) {
-        let Some(image) = Image::of(change) else { return };
-        let Some(table) = self.tables.get(&change.relation.oid) else { return };
+        answers: &mut Answers,
+    ) -> usize {
+        let Some(image) = Image::of(change) else { return 0 };
+        let Some(table) = self.tables.get(&change.relation.oid) else { return 0 };
         let mut readers = std::mem::take(&mut self.readers);
-        table.readers(&image, &mut readers);
+        table.readers(&image, answers, &mut readers);
+        let mut delivered = 0;
         // Rendered when first needed: the shape, then its change object.
         let mut rendered = Vec::new();
         for run in readers
@@ -288,9 +322,10 @@ impl State {
             let bindings = &group.key.bindings;
             let ids = run.iter().filter_map(|(used, _)| bindings.get(used.binding as usize));
             let frame = payload::frame(&group.key, image.event, ids.map(|item| item.id), &data);
-            group.push(&frame, commit);
+            delivered += group.push(&frame, commit) * run.len();
         }
         self.readers = readers;
+        delivered
     }
 
     /// A stream starts. Positions of another history do not compare with

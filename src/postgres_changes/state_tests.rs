@@ -8,7 +8,11 @@ use crate::{
     postgres::value::TypeShape,
     postgres_changes::{
         catalog::{RoleView, Table, TableColumn},
-        filter::{compare::Kind, compile::ColumnType},
+        filter::{
+            ask::Answers,
+            compare::Kind,
+            compile::{AskedType, ColumnType},
+        },
         subscription::Binding,
     },
     protocol::{Vsn, prepared::Frame},
@@ -51,6 +55,13 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
             cast: Arc::from(type_name),
             is_bytea: false,
             is_domain: false,
+            asked: AskedType {
+                cast: Arc::from(type_name),
+                schema: Arc::from("pg_catalog"),
+                collation: None,
+                labels: Arc::default(),
+                folds_ascii: true,
+            },
         },
         is_key,
     };
@@ -137,7 +148,8 @@ impl World {
             self.lookup();
         }
         let change = Change { relation: Arc::clone(&self.relation), operation };
-        self.state.deliver(&change, Lsn(commit), 1_767_323_045_678_901, 1000);
+        let answers = &mut Answers::default();
+        self.state.deliver(&change, Lsn(commit), 1_767_323_045_678_901, 1000, answers);
     }
 }
 

@@ -254,10 +254,13 @@ async fn prepare(
             return Err(raise(Problem::new("P0001", message)));
         }
     }
+    let mut asked = Vec::new();
     for described in &*tables {
         let view = described.roles.get(role).ok_or_else(unknown_role)?;
-        rule.fit(&described.table, view, &casts).map_err(raise)?;
+        let fitted = rule.fit(&described.table, view, &casts).map_err(raise)?;
+        asked.extend(fitted.tests.iter().flat_map(|(_, test)| test.asks()).cloned());
     }
+    catalog.check_questions(&asked).await.map_err(fail)?;
     let hidden = |described: &Described| {
         let exempt = described.roles.get(role).is_some_and(|view| view.exempt);
         described.table.row_security && !exempt

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     catalog::{Casts, Described, RoleView, Table},
-    filter::compare::Kind,
+    filter::{ask::Answers, compare::Kind},
     image::Image,
     index::{Index, Matcher},
     members::Use,
@@ -103,15 +103,15 @@ impl TableState {
             || self.shape(matcher.shape).is_some_and(|shape| shape.verdict == Verdict::Hide)
     }
 
-    /// Who gets this row, in order of group and shape.
-    pub(super) fn readers(&self, image: &Image<'_>, into: &mut Readers) {
+    /// Who gets this row as far as `answers` go, in order of group and shape.
+    pub(super) fn readers(&self, image: &Image<'_>, answers: &mut Answers, into: &mut Readers) {
         into.clear();
         let shape = |matcher: &Matcher| self.shapes.get(matcher.shape);
         let cell = |column: usize| match self.layout.get(column) {
             Some(Some(at)) => image.current(*at),
             _ => crate::replication::change::Value::Unchanged,
         };
-        self.index.matches(image.event, cell, |matcher| {
+        self.index.matches(image.event, cell, answers, |matcher| {
             let shown = shape(matcher).is_some_and(|shape| {
                 shape.verdict != Verdict::Hide && shape.error(image.event).is_none()
             });

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     postgres::pool::{Pool, Row},
-    postgres_changes::filter::compile::ColumnType,
+    postgres_changes::filter::compile::{AskedType, ColumnType},
 };
 
 /// Which tables.
@@ -30,7 +30,8 @@ with role as (
 ), db as (
   select coalesce(d ->> 'datlocprovider', 'c') = 'b'
       or coalesce(d ->> 'datlocprovider', 'c') = 'c'
-         and d ->> 'datcollate' in ('C', 'POSIX', 'C.UTF-8', 'C.utf8') as bytes
+         and d ->> 'datcollate' in ('C', 'POSIX', 'C.UTF-8', 'C.utf8') as bytes,
+         concat_ws(' ', d ->> 'datctype', d ->> 'daticulocale', d ->> 'datlocale') as locale
     from (select to_jsonb(p) d from pg_catalog.pg_database p where p.datname = current_database()) x
 )
 select c.oid, n.nspname::text, c.relname::text, c.relrowsecurity,
@@ -46,13 +47,19 @@ select c.oid, n.nspname::text, c.relname::text, c.relrowsecurity,
        array(select case when role.oid is null then null
                          else role.bypasses or not c.relforcerowsecurity
                               and pg_has_role(role.oid, c.relowner, 'usage') end
-               from role order by role.n)
+               from role order by role.n),
+       case when l.collname <> 'default' then quote_ident(cn.nspname) || '.' || quote_ident(l.collname) end,
+       case when l.collname = 'default' then db.locale
+            else concat_ws(' ', j.l ->> 'collctype', j.l ->> 'colliculocale', j.l ->> 'colllocale') end
+         !~* '(^| )(tr|az)([_-]|$)'
   from pg_catalog.pg_publication_tables p
   join pg_catalog.pg_namespace n on n.nspname = p.schemaname
   join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
   join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   join pg_catalog.pg_type t on t.oid = a.atttypid
   left join pg_catalog.pg_collation l on l.oid = a.attcollation
+  left join pg_catalog.pg_namespace cn on cn.oid = l.collnamespace
+ cross join lateral (select to_jsonb(l) l) j
   left join pg_catalog.pg_index i on i.indrelid = c.oid and i.indisprimary
   cross join db
  where p.pubname = $1
@@ -130,6 +137,18 @@ fn add_column(
             Arc::make_mut(view).readable.push(readable == Some(true));
         }
     }
+    let collation: Option<String> = row.try_get(14)?;
+    let cast = text(row, 8)?;
+    let (asked_cast, asked_schema, labels) = types
+        .asked(type_oid)
+        .unwrap_or_else(|| (Arc::clone(&cast), Arc::from("pg_catalog"), Arc::default()));
+    let asked = AskedType {
+        cast: asked_cast,
+        schema: asked_schema,
+        collation: collation.map(Arc::from),
+        labels,
+        folds_ascii: row.try_get(15)?,
+    };
     let column = TableColumn {
         name: text(row, 4)?,
         type_oid,
@@ -138,9 +157,10 @@ fn add_column(
         filter: ColumnType {
             kind: types.kind(type_oid, byte_order, deterministic),
             title: text(row, 7)?,
-            cast: text(row, 8)?,
+            cast,
             is_bytea: types.base(type_oid) == 17,
             is_domain: types.base(type_oid) != type_oid,
+            asked,
         },
         is_key: row.try_get(9)?,
     };

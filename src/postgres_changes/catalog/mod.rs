@@ -4,13 +4,20 @@
 //! keeps what it judges rows by and asks again when the stream says so.
 
 mod casts;
+mod comparisons;
 mod lookup;
 mod types;
 
 use std::{collections::HashMap, sync::Arc};
 
 pub(super) use self::{casts::Casts, lookup::Scope};
-use super::{filter::compile::ColumnType, flight::Flights};
+use super::{
+    filter::{
+        ask::{Answers, Asked},
+        compile::ColumnType,
+    },
+    flight::Flights,
+};
 use crate::{
     postgres::{
         pool::{self, Pool, PoolError},
@@ -142,6 +149,24 @@ impl Catalog {
         values: Vec<(Arc<str>, String)>,
     ) -> Result<Casts, CatalogError> {
         casts::cast(&self.pool, values).await
+    }
+
+    /// Fails with PostgreSQL's error if a question makes no sense to it.
+    pub(super) async fn check_questions(&self, asked: &[Arc<Asked>]) -> Result<(), CatalogError> {
+        comparisons::check(&self.pool, asked).await
+    }
+
+    /// Has the open questions answered. What PostgreSQL cannot answer is
+    /// given up and returned with its error.
+    ///
+    /// # Errors
+    ///
+    /// Only [`CatalogError::Unavailable`]; what was answered until then stays.
+    pub(super) async fn answer(
+        &self,
+        answers: &mut Answers,
+    ) -> Result<Vec<(Arc<Asked>, String)>, CatalogError> {
+        comparisons::answer(&self.pool, answers).await
     }
 
     /// Fails with PostgreSQL's error if `pattern` is no regular expression.
