@@ -1,4 +1,5 @@
 //! Rowcast: PostgreSQL changes, broadcast and presence over WebSockets.
+#![doc = include_str!("../docs/architecture.md")]
 
 pub mod app;
 pub mod auth;
@@ -7,6 +8,8 @@ pub mod broadcast;
 pub mod cli;
 pub mod config;
 pub mod error_code;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod postgres;

@@ -9,13 +9,19 @@ use thiserror::Error;
 use self::database::DatabaseError;
 pub use self::database::reason;
 use crate::{
-    auth::jwt::Keys,
+    auth::{
+        Jwks, JwksSource, Keys,
+        jwks::JwksError,
+        jwks_fetch::{Address, AddressError},
+        jwks_source,
+    },
     authorization::{self, Authorizer},
     broadcast::Broadcasts,
     config::{self, Settings},
     http::{
         self,
         directory::Directory,
+        inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
     },
@@ -54,18 +60,25 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
+    /// The keys of tokens cannot be used.
+    #[error("the key set cannot be used: {0}")]
+    KeySet(#[from] JwksError),
+    /// The address of the keys cannot be used.
+    #[error("the key set cannot be fetched: its URL {0}")]
+    KeySetUrl(#[from] AddressError),
     /// The database needs an operator.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// Runs until `stop` completes, then drains.
+/// Runs until `stop` completes, then drains. `page` is what the inspector is told.
 ///
 /// # Errors
 ///
 /// See [`AppError`].
 pub async fn serve(
     settings: Settings,
+    page: Page,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
@@ -78,7 +91,7 @@ pub async fn serve(
     let drain = Drain::new();
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
-    let tenant = Arc::new(tenant(&settings.tenant));
+    let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
     let hub = Arc::new(Hub::new());
     let pool = pool(&settings);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
@@ -101,7 +114,7 @@ pub async fn serve(
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         // Only a server started for development has keys to give away.
-        inspector: Arc::default(),
+        inspector: Arc::new(page),
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
@@ -152,7 +165,23 @@ fn stream(settings: &Settings) -> replication::Config {
     }
 }
 
-fn tenant(settings: &config::TenantSettings) -> Tenant {
+/// The keys as set up; those at a URL are fetched from now on.
+fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
+    let jwks = settings.jwt_jwks.as_ref().map(Jwks::from_map).transpose()?;
+    if let Some(jwks) = &jwks {
+        jwks.warn_of_skipped();
+    }
+    let secret = settings.jwt_secret.as_ref().map(config::Secret::expose);
+    let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
+    let Some(published) = &settings.jwks_url else { return Ok(keys) };
+    let address = Address::new(&published.url, published.allow_http)?;
+    let config = jwks_source::Config::every(published.refresh);
+    let source = Arc::new(JwksSource::new(address, config));
+    drain.spawn("jwks", Arc::clone(&source).run(drain.clone()));
+    Ok(keys.with_source(source))
+}
+
+fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result<Tenant, AppError> {
     let wanted = &settings.limits;
     let limits = Limits {
         max_concurrent_users: usize::try_from(wanted.max_concurrent_users).unwrap_or(usize::MAX),
@@ -166,14 +195,14 @@ fn tenant(settings: &config::TenantSettings) -> Tenant {
             .unwrap_or(u32::MAX),
         client_presence_window: wanted.client_presence_window,
     };
-    Tenant {
+    Ok(Tenant {
         name: settings.name.as_str().into(),
-        keys: Keys::new(settings.jwt_secret.expose(), settings.claim_validators.clone()),
+        keys: keys(settings, drain)?,
         meters: Meters::new(&limits),
         limits,
         private_only: wanted.private_only,
         presence_enabled: wanted.presence_enabled,
-    }
+    })
 }
 
 fn sockets(settings: &config::SocketSettings) -> session::Config {
@@ -187,7 +216,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(|secret| secret.expose()).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
     let refused = settings.blocklist.iter().map(|token| token.expose().to_owned()).collect();
     Guard::new(&secrets, refused)
 }

@@ -33,7 +33,7 @@ impl Claims {
         if let Some(expires_at) = expires_at
             && expires_at <= now
         {
-            return Err(TokenError::Expired { seconds: now - expires_at });
+            return Err(TokenError::Expired { seconds: now.saturating_sub(expires_at) });
         }
         let (Some(role), Some(expires_at)) = (claims.get("role"), expires_at) else {
             return Err(TokenError::MissingClaims);
@@ -70,7 +70,7 @@ impl Claims {
     ///
     /// [`TokenError::Expired`].
     pub fn check_expiry(&self, now: i64) -> Result<(), TokenError> {
-        let seconds = now - self.0.expires_at;
+        let seconds = now.saturating_sub(self.0.expires_at);
         if seconds >= 0 { Err(TokenError::Expired { seconds }) } else { Ok(()) }
     }
 }
@@ -114,6 +114,8 @@ mod tests {
         assert_eq!(at("1000"), Err(TokenError::Expired { seconds: 0 }));
         assert_eq!(at("-5"), Err(TokenError::Expired { seconds: 1005 }));
         assert_eq!(at("1000.6").unwrap().expires_at(), 1001);
+        assert_eq!(at("-9223372036854775808"), Err(TokenError::Expired { seconds: i64::MAX }));
+        assert_eq!(at("9223372036854775807").unwrap().check_expiry(NOW), Ok(()));
         let claims = at("1001").unwrap();
         assert_eq!(claims.check_expiry(1000), Ok(()));
         assert_eq!(claims.check_expiry(1003), Err(TokenError::Expired { seconds: 2 }));

@@ -1,17 +1,18 @@
-//! JSON Web Tokens: from text to verified claims.
+//! JSON Web Tokens: what a token says, before anybody believes it.
 //!
-//! The order of checks is fixed, since clients see which one failed: shape,
-//! key, signature, dates, required claims. The key decides which algorithms
-//! are possible; a token's `alg` only chooses among them.
+//! Reading and signing only; which key verifies a token is decided in `keys`.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::claims::Claims;
+use super::jwk;
+
+/// Characters of a key's name that are repeated to others.
+const MAX_SHOWN: usize = 128;
 
 /// Why a token was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +20,13 @@ pub enum TokenError {
     /// Not three base64url parts, or a header that is no object.
     #[error("the token provided is not a valid JWT")]
     NotAJwt,
-    /// No key fits the token's algorithm.
-    #[error("no key fits the token's algorithm")]
-    NoKey,
+    /// No key fits the token's algorithm and key name.
+    #[error("no key fits the token")]
+    NoKey {
+        /// The key that the token names, fit to be shown; only if the tenant
+        /// has keys with names.
+        kid: Option<String>,
+    },
     /// The signature is not the key's.
     #[error("the signature does not match")]
     Signature,
@@ -39,93 +44,52 @@ pub enum TokenError {
     Invalid,
 }
 
-/// What a tenant's tokens are verified with.
-#[derive(Clone)]
-pub struct Keys {
-    secret: DecodingKey,
-    required: Map<String, Value>,
+/// A token in its parts, none of them verified.
+pub(super) struct Token {
+    text: String,
+    /// Where the signature begins; the full stop before it is not signed.
+    signature: usize,
+    /// The algorithm it claims; `None` for one that nobody here knows.
+    pub(super) algorithm: Option<Algorithm>,
+    /// The key it names. A name that is no text names nothing.
+    pub(super) kid: Option<String>,
+    /// Its claims as JSON text.
+    pub(super) claims: String,
 }
 
-impl Keys {
-    /// Keys that accept HS256, HS384 and HS512 with `secret`, and only claims
-    /// that equal every entry of `required`.
-    pub fn new(secret: &str, required: Map<String, Value>) -> Self {
-        Self { secret: DecodingKey::from_secret(secret.as_bytes()), required }
-    }
-
-    /// Verifies a token at `now` (seconds since 1970).
-    ///
-    /// # Errors
-    ///
-    /// [`TokenError`], the first check that failed.
-    pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
-        Claims::parse(&self.payload(token)?, now)
-    }
-
-    /// Verifies a token of an operator, which needs neither `role` nor `exp`.
-    ///
-    /// # Errors
-    ///
-    /// [`TokenError`], the first check that failed.
-    pub fn verify_operator(&self, token: &str, now: i64) -> Result<(), TokenError> {
-        let payload = self.payload(token)?;
-        let claims: Map<String, Value> =
-            serde_json::from_str(&payload).map_err(|_| TokenError::Invalid)?;
-        match claims.get("exp") {
-            None => Ok(()),
-            Some(exp) => match exp.as_f64() {
-                #[expect(clippy::cast_precision_loss, reason = "dates are far below 2^52")]
-                Some(exp) if exp > now as f64 => Ok(()),
-                Some(_) => Err(TokenError::Expired { seconds: 0 }),
-                None => Err(TokenError::Invalid),
-            },
-        }
-    }
-
-    /// The JSON text of the claims, once the signature and the validators agree.
-    fn payload(&self, token: &str) -> Result<String, TokenError> {
-        let token = clean(token);
-        let mut parts = token.split('.');
-        let (Some(header), Some(payload), Some(signature), None) =
+impl Token {
+    /// Takes a token apart.
+    pub(super) fn parse(text: &str) -> Result<Self, TokenError> {
+        let text = clean(text);
+        let mut parts = text.split('.');
+        let (Some(header), Some(payload), Some(_), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(TokenError::NotAJwt);
         };
-        let head: Head =
-            serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::NotAJwt)?;
+        let signature = header.len() + payload.len() + 2;
+        let head = Head::parse(&decode(header)?).ok_or(TokenError::NotAJwt)?;
         let claims = String::from_utf8(decode(payload)?).map_err(|_| TokenError::NotAJwt)?;
         serde_json::from_str::<serde::de::IgnoredAny>(&claims).map_err(|_| TokenError::NotAJwt)?;
-
-        let algorithm = match head.alg.as_str() {
-            "HS256" => Algorithm::HS256,
-            "HS384" => Algorithm::HS384,
-            "HS512" => Algorithm::HS512,
-            _ => return Err(TokenError::NoKey),
+        if head.crit.is_some() {
+            // RFC 7515: what is critical and not understood makes a token invalid.
+            return Err(TokenError::Invalid);
+        }
+        let algorithm = head.alg.as_ref().and_then(Value::as_str).and_then(jwk::algorithm);
+        let kid = match head.kid {
+            Some(Value::String(kid)) => Some(kid),
+            _ => None,
         };
-        let signed = token.get(..header.len() + 1 + payload.len()).ok_or(TokenError::NotAJwt)?;
-        let genuine =
-            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.secret, algorithm);
-        if !genuine.unwrap_or(false) {
-            return Err(TokenError::Signature);
-        }
-        self.check_required(&claims)?;
-        Ok(claims)
+        Ok(Self { text, signature, algorithm, kid, claims })
     }
 
-    fn check_required(&self, claims: &str) -> Result<(), TokenError> {
-        if self.required.is_empty() {
-            return Ok(());
-        }
-        let claims: Map<String, Value> =
-            serde_json::from_str(claims).map_err(|_| TokenError::Invalid)?;
-        let holds = |(name, value): (&String, &Value)| claims.get(name) == Some(value);
-        if self.required.iter().all(holds) { Ok(()) } else { Err(TokenError::Invalid) }
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys(***)")
+    /// Whether `key` made the signature with `algorithm`.
+    pub(super) fn is_signed_by(&self, key: &DecodingKey, algorithm: Algorithm) -> bool {
+        let signed = self.signature.checked_sub(1).and_then(|end| self.text.get(..end));
+        let (Some(signed), Some(signature)) = (signed, self.text.get(self.signature..)) else {
+            return false;
+        };
+        jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm).unwrap_or(false)
     }
 }
 
@@ -137,12 +101,31 @@ impl fmt::Debug for Keys {
 pub fn sign(claims: &Map<String, Value>, secret: &str) -> Result<String, TokenError> {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)
-        .map_err(|_| TokenError::NoKey)
+        .map_err(|_| TokenError::NoKey { kid: None })
+}
+
+/// A key's name as it may be repeated to a client or a log: it is whatever the
+/// sender of a token made up.
+pub(super) fn shown(kid: &str) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    kid.chars().take(MAX_SHOWN).map(plain).collect()
 }
 
 #[derive(Deserialize)]
 struct Head {
-    alg: String,
+    #[serde(default)]
+    alg: Option<Value>,
+    #[serde(default)]
+    kid: Option<Value>,
+    #[serde(default)]
+    crit: Option<Value>,
+}
+
+impl Head {
+    fn parse(json: &[u8]) -> Option<Self> {
+        // A list would do for serde: the members in their order.
+        json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok())?
+    }
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
@@ -151,80 +134,52 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
 
 /// Tokens arrive percent-encoded and with stray white space.
 fn clean(token: &str) -> String {
-    let decoded = percent_encoding::percent_decode_str(token).decode_utf8_lossy();
+    let decoded: Cow<'_, str> = percent_encoding::percent_decode_str(token).decode_utf8_lossy();
     decoded.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    const NOW: i64 = 1_000;
-
-    fn object(value: Value) -> Map<String, Value> {
-        let Value::Object(map) = value else { panic!("not an object") };
-        map
-    }
-
-    fn token(claims: Value) -> String {
-        sign(&object(claims), "secret").unwrap()
-    }
-
-    fn keys() -> Keys {
-        Keys::new("secret", Map::new())
-    }
-
-    #[test]
-    fn a_signed_token_gives_its_claims() {
-        let token = token(json!({"role": "anon", "exp": 2000}));
-        assert_eq!(keys().verify(&token, NOW).unwrap().role().as_ref(), "anon");
-        let dirty = format!(" {}%20\n{}", &token[..10], &token[10..]);
-        assert!(keys().verify(&dirty, NOW).is_ok());
-    }
-
-    #[test]
-    fn another_secret_or_a_changed_payload_is_no_match() {
-        let token = token(json!({"role": "anon", "exp": 2000}));
-        let other = Keys::new("other", Map::new());
-        assert_eq!(other.verify(&token, NOW), Err(TokenError::Signature));
-        let parts: Vec<&str> = token.split('.').collect();
-        let forged = URL_SAFE_NO_PAD.encode(r#"{"role":"service_role","exp":2000}"#);
-        let forged = format!("{}.{forged}.{}", parts[0], parts[2]);
-        assert_eq!(keys().verify(&forged, NOW), Err(TokenError::Signature));
-    }
-
-    #[test]
-    fn algorithms_without_a_key_are_refused() {
-        for header in [r#"{"alg":"none"}"#, r#"{"alg":"RS256","kid":"k"}"#, r#"{"alg":"hs256"}"#] {
-            let header = URL_SAFE_NO_PAD.encode(header);
-            let payload = URL_SAFE_NO_PAD.encode(r#"{"role":"a","exp":2000}"#);
-            let token = format!("{header}.{payload}.");
-            assert_eq!(keys().verify(&token, NOW), Err(TokenError::NoKey));
-        }
+    fn token(header: &str, payload: &str) -> String {
+        format!("{}.{}.", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))
     }
 
     #[test]
     fn other_texts_are_no_tokens() {
         for text in ["", "abc", "a.b.c", "a.b.c.d", "....", "e30.e30"] {
-            assert_eq!(keys().verify(text, NOW), Err(TokenError::NotAJwt), "{text}");
+            assert_eq!(Token::parse(text).err(), Some(TokenError::NotAJwt), "{text}");
+        }
+        for header in ["[]", r#"["HS256"]"#, "7", "null", "{", r#"{"alg":"HS256","alg":"none"}"#] {
+            let error = Token::parse(&token(header, "{}")).err();
+            assert_eq!(error, Some(TokenError::NotAJwt), "{header}");
         }
     }
 
     #[test]
-    fn required_claims_must_be_equal() {
-        let keys = Keys::new("secret", object(json!({"iss": "me"})));
-        let with = |iss: &str| token(json!({"role": "a", "exp": 2000, "iss": iss}));
-        assert!(keys.verify(&with("me"), NOW).is_ok());
-        assert_eq!(keys.verify(&with("you"), NOW), Err(TokenError::Invalid));
+    fn what_names_no_algorithm_or_key_is_none() {
+        let head = |header: &str| {
+            let token = Token::parse(&token(header, "{}")).unwrap();
+            (token.algorithm, token.kid)
+        };
+        for alg in ["{}", r#"{"alg":"none"}"#, r#"{"alg":"hs256"}"#, r#"{"alg":7,"kid":{"a":1}}"#] {
+            assert_eq!(head(alg), (None, None), "{alg}");
+        }
+        let named = (Some(Algorithm::ES256), Some("../../etc/passwd".to_owned()));
+        assert_eq!(head(r#"{"alg":"ES256","kid":"../../etc/passwd"}"#), named);
     }
 
     #[test]
-    fn an_operator_needs_no_role_but_a_future_exp_if_any() {
-        assert_eq!(keys().verify_operator(&token(json!({})), NOW), Ok(()));
-        assert_eq!(keys().verify_operator(&token(json!({"exp": 1001})), NOW), Ok(()));
-        assert!(keys().verify_operator(&token(json!({"exp": 999})), NOW).is_err());
-        assert!(keys().verify_operator(&token(json!({"exp": "x"})), NOW).is_err());
+    fn critical_headers_are_not_ignored() {
+        let token = token(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}");
+        assert_eq!(Token::parse(&token).err(), Some(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_name_is_shown_shortened_and_without_control_characters() {
+        assert_eq!(shown("k-1"), "k-1");
+        assert_eq!(shown("a\r\nb\u{1b}"), "a\u{fffd}\u{fffd}b\u{fffd}");
+        assert_eq!(shown(&"x".repeat(1_000_000)).len(), 128);
     }
 }

@@ -133,9 +133,7 @@ impl Shared {
     async fn run(&self, batch: Vec<Waiting>) {
         let questions: Vec<Question> = batch.iter().map(|each| each.question.clone()).collect();
         let mut answers = self.probe(&questions).await;
-        if questions.len() > 1
-            && answers.iter().any(|answer| *answer == Err(AuthorizeError::Canceled))
-        {
+        if questions.len() > 1 && answers.contains(&Err(AuthorizeError::Canceled)) {
             // One slow policy must not cost the others their answer: ask one by one.
             answers = Vec::with_capacity(questions.len());
             for question in &questions {

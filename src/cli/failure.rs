@@ -67,6 +67,9 @@ impl From<AppError> for Failure {
                 Self::busy(address.port())
             }
             AppError::Listen { .. } => Self::new(error.to_string(), "check PORT and ROWCAST_BIND."),
+            AppError::KeySet(_) | AppError::KeySetUrl(_) => {
+                Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
+            }
             AppError::Database(error) => Self::new(
                 format!("The database is not ready for us: {}.", app::reason(error)),
                 "check DATABASE_URL or DB_*; ROWCAST_AUTO_MIGRATE=false leaves the SQL to you.",

@@ -6,6 +6,7 @@ use super::{Failure, screen, signals};
 use crate::{
     app,
     config::{LogFormat, LogSettings, Overrides, Resolved, env::Env},
+    http::inspector::Page,
     telemetry::logging::{self, Format},
 };
 
@@ -48,7 +49,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
     start_logging(&settings.log);
     let ready = |ready: app::Ready| screen::progress(format!("Listening on {}", ready.address));
-    app::serve(settings, ready, signals::stop()).await?;
+    app::serve(settings, Page::default(), ready, signals::stop()).await?;
     Ok(())
 }
 

@@ -43,6 +43,8 @@ pub enum Kind {
     Path,
     /// A `postgres://` URL.
     Url,
+    /// An `https://` or `http://` URL.
+    WebUrl,
     /// A JSON object.
     Object,
     /// Texts separated by commas.
@@ -141,6 +143,7 @@ impl Kind {
             },
             Self::Path => "a path".to_owned(),
             Self::Url => "a URL such as postgres://user:password@host:5432/database".to_owned(),
+            Self::WebUrl => "a URL such as https://auth.example.com/jwks.json".to_owned(),
             Self::Object => "a JSON object".to_owned(),
             Self::List => "texts separated by commas".to_owned(),
             Self::SlotName => {

@@ -9,9 +9,13 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, DatabaseSettings, Guard, Limits, ListenSettings, LogFormat, LogSettings,
+    ConfigError, DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat, LogSettings,
     Overrides, ReplicationSettings, Resolved, Secret, Settings, SocketSettings, TenantSettings,
     env::Strings, parse::parse_bool,
+};
+use crate::auth::{
+    jwks::{Jwks, JwksError},
+    jwks_fetch,
 };
 
 impl Settings {
@@ -30,7 +34,12 @@ impl Resolved {
     /// # Errors
     /// If a secret is missing or settings contradict each other.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
-        let jwt_secret = self.jwt_secret()?;
+        let (jwt_jwks, jwks_url) = (self.jwks()?, self.jwks_url()?);
+        let jwt_secret = match self.jwt_secret() {
+            Ok(secret) => Some(secret),
+            Err(_) if jwt_jwks.is_some() || jwks_url.is_some() => None,
+            Err(error) => return Err(error),
+        };
         let admin: Vec<Secret> =
             [self.secret("API_JWT_SECRET"), self.secret("API_JWT_SECRET_NEXT")]
                 .into_iter()
@@ -57,7 +66,8 @@ impl Resolved {
                 name: self.parsed("SELF_HOST_TENANT_NAME")?,
                 strict_host: self.flag("ROWCAST_STRICT_HOST")?,
                 jwt_secret,
-                jwt_jwks: self.value("API_JWT_JWKS").and_then(|s| serde_json::from_str(s).ok()),
+                jwt_jwks,
+                jwks_url,
                 claim_validators: self.object("JWT_CLAIM_VALIDATORS")?,
                 limits: self.limits()?,
             },
@@ -100,6 +110,26 @@ impl Resolved {
                 why: "it is the secret that signs the keys of clients",
             },
         )
+    }
+
+    fn jwks(&self) -> Result<Option<Map<String, Value>>, ConfigError> {
+        let Some(text) = self.value("API_JWT_JWKS") else { return Ok(None) };
+        let wrong = |error: JwksError| ConfigError::Invalid {
+            name: "API_JWT_JWKS".to_owned(),
+            value: format!("not usable ({error})"),
+            expected: "a JSON Web Key Set such as {\"keys\":[…]}".to_owned(),
+        };
+        Jwks::parse_inline(text).map_err(wrong)?;
+        Ok(serde_json::from_str(text).ok())
+    }
+
+    fn jwks_url(&self) -> Result<Option<JwksUrl>, ConfigError> {
+        let Some(url) = self.value("ROWCAST_JWKS_URL") else { return Ok(None) };
+        let allow_http = self.flag("ROWCAST_JWKS_ALLOW_HTTP")?;
+        jwks_fetch::check(url, allow_http)
+            .map_err(|error| ConfigError::Conflict(format!("ROWCAST_JWKS_URL: {error}")))?;
+        let refresh = self.millis("ROWCAST_JWKS_REFRESH_MS")?;
+        Ok(Some(JwksUrl { url: url.to_owned(), allow_http, refresh }))
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
@@ -186,7 +216,7 @@ mod tests {
     fn one_secret_is_enough() {
         let settings = load(&[("API_JWT_SECRET", "s")]).unwrap();
         assert_eq!(settings.listen.address, "0.0.0.0:4000".parse().unwrap());
-        assert_eq!(settings.tenant.jwt_secret.expose(), "s");
+        assert_eq!(settings.tenant.jwt_secret.as_ref().unwrap().expose(), "s");
         assert_eq!(settings.admin, settings.metrics);
         assert_eq!(settings.replication.slot_name, "rowcast_realtime_slot");
         assert_eq!(settings.replication.wal_budget_bytes, 4 << 30);
@@ -204,6 +234,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_set_replaces_the_secret() {
+        let settings = load(&[("API_JWT_JWKS", r#"{"keys":[]}"#)]).unwrap();
+        assert_eq!(settings.tenant.jwt_secret, None);
+        assert!(settings.admin.secrets.is_empty());
+        let settings = load(&[("ROWCAST_JWKS_URL", "https://auth.test/jwks.json")]).unwrap();
+        let url = settings.tenant.jwks_url.unwrap();
+        assert_eq!((url.allow_http, url.refresh), (false, Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn unusable_key_sets_are_refused_at_the_start() {
+        let error = |name, value| load(&[("API_JWT_SECRET", "s"), (name, value)]).unwrap_err();
+        assert_eq!(
+            error("API_JWT_JWKS", "{}").to_string(),
+            "API_JWT_JWKS is not usable (not a JSON object with a list `keys`), but should be a JSON Web Key Set such as {\"keys\":[…]}"
+        );
+        assert_eq!(
+            error("ROWCAST_JWKS_URL", "http://auth/jwks").to_string(),
+            "ROWCAST_JWKS_URL: must begin with https://, or http:// with ROWCAST_JWKS_ALLOW_HTTP=true"
+        );
+        let error = error("ROWCAST_JWKS_URL", "https://u:hunter2@auth/").to_string();
+        assert_eq!(error, "ROWCAST_JWKS_URL: must not contain a user or a password");
+    }
+
+    #[test]
     fn secrets_can_be_told_apart() {
         let settings = load(&[
             ("API_JWT_SECRET", "admin"),
@@ -213,7 +268,7 @@ mod tests {
             ("API_TOKEN_BLOCKLIST", "a, b,"),
         ])
         .unwrap();
-        assert_eq!(settings.tenant.jwt_secret.expose(), "clients");
+        assert_eq!(settings.tenant.jwt_secret.unwrap().expose(), "clients");
         assert_eq!(settings.admin.secrets.len(), 2);
         assert_eq!(settings.metrics.secrets, [Secret::new("metrics")]);
         assert_eq!(settings.admin.blocklist, [Secret::new("a"), Secret::new("b")]);

@@ -23,7 +23,7 @@ pub use self::{
     resolve::{InForce, Origin, Overrides, Resolved},
     secret::Secret,
     settings::{
-        DatabaseSettings, Guard, Limits, ListenSettings, LogFormat, LogSettings,
+        DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat, LogSettings,
         ReplicationSettings, Settings, SocketSettings, TenantSettings,
     },
 };

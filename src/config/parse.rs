@@ -26,6 +26,7 @@ fn accepts(kind: Kind, text: &str) -> bool {
         }
         Kind::Choice(words) => words.contains(&text),
         Kind::Url => text.starts_with("postgres://") || text.starts_with("postgresql://"),
+        Kind::WebUrl => text.starts_with("https://") || text.starts_with("http://"),
         Kind::Object => {
             serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
         }

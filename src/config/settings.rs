@@ -67,14 +67,27 @@ pub struct TenantSettings {
     pub name: String,
     /// Whether other host names are refused.
     pub strict_host: bool,
-    /// HMAC secret of its tokens.
-    pub jwt_secret: Secret,
+    /// HMAC secret of its tokens; absent only if there are other keys.
+    pub jwt_secret: Option<Secret>,
     /// Public keys of its tokens, a JSON Web Key Set.
     pub jwt_jwks: Option<Map<String, Value>>,
+    /// Where further public keys are published.
+    pub jwks_url: Option<JwksUrl>,
     /// Claims each token must have.
     pub claim_validators: Map<String, Value>,
     /// What its clients may do.
     pub limits: Limits,
+}
+
+/// A published key set. The URL was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksUrl {
+    /// Where it is.
+    pub url: String,
+    /// Whether the URL may be plain HTTP.
+    pub allow_http: bool,
+    /// Time between two fetches.
+    pub refresh: Duration,
 }
 
 /// Limits of the tenant, as section "Tenant and limits" describes them.
@@ -107,7 +120,8 @@ pub struct Limits {
 /// Who may pass: the secrets of accepted tokens and the tokens refused anyway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
-    /// Any of these may have signed the token. Never empty for `serve`.
+    /// Any of these may have signed the token. Empty only for a
+    /// tenant with a key set and no secret; nobody passes then.
     pub secrets: Vec<Secret>,
     /// Refused tokens.
     pub blocklist: Vec<Secret>,

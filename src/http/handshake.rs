@@ -1,6 +1,9 @@
 //! Who may open a WebSocket: the checks before the upgrade, in their order.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use axum::http::{HeaderMap, StatusCode, Uri};
 
@@ -33,18 +36,23 @@ pub enum Refused {
         /// HTTP status.
         status: StatusCode,
         /// What the client is told.
-        text: &'static str,
+        text: Cow<'static, str>,
         /// For logs and metrics.
         code: ErrorCode,
     },
 }
 
-/// Checks a request: version, tenant, token, limits.
+/// Checks a request: version, tenant, token, limits. Waits only for the keys of
+/// a token that names one not seen before.
 ///
 /// # Errors
 ///
 /// [`Refused`] at the first check that fails.
-pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Accepted, Refused> {
+pub async fn check(
+    directory: &Directory,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Accepted, Refused> {
     let query = uri.query().unwrap_or_default();
     let vsn = Vsn::parse(parameter(query, "vsn").as_deref()).ok_or(Refused::Version)?;
     let services = directory.find(headers).ok_or(because(
@@ -58,7 +66,7 @@ pub fn check(directory: &Directory, uri: &Uri, headers: &HeaderMap) -> Result<Ac
         ErrorCode::MissingAPIKey,
     ))?;
     let tenant = &services.tenant;
-    let claims = tenant.verify(&token).map_err(|error| {
+    let claims = tenant.verify_or_refresh(&token).await.map_err(|error| {
         let (status, text, code) = token::upgrade_refusal(&error);
         because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
     })?;
@@ -89,8 +97,8 @@ fn extra(headers: &HeaderMap) -> Arc<str> {
     serde_json::Value::Object(object).to_string().into()
 }
 
-fn because(status: StatusCode, text: &'static str, code: ErrorCode) -> Refused {
-    Refused::Because { status, text, code }
+fn because(status: StatusCode, text: impl Into<Cow<'static, str>>, code: ErrorCode) -> Refused {
+    Refused::Because { status, text: text.into(), code }
 }
 
 /// The token: the header wins, even if it is useless.

@@ -9,7 +9,7 @@ use axum::{
 };
 use prometheus_client::encoding::text;
 
-use crate::{auth::jwt::Keys, runtime::clock, telemetry::Registry};
+use crate::{auth::Keys, runtime::clock, telemetry::Registry};
 
 use super::{State, error::ApiError};
 
@@ -29,7 +29,8 @@ pub struct Guard {
 impl Guard {
     /// Accepts tokens signed with any of `secrets`, except those `refused`.
     pub fn new(secrets: &[&str], refused: Vec<String>) -> Self {
-        let keys = secrets.iter().map(|secret| Keys::new(secret, serde_json::Map::new()));
+        let keys =
+            secrets.iter().map(|secret| Keys::new(Some(secret), None, serde_json::Map::new()));
         Self { keys: keys.collect(), refused }
     }
 

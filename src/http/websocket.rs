@@ -57,7 +57,8 @@ pub async fn upgrade(
     if request.method() != Method::GET {
         return StatusCode::BAD_REQUEST.into_response();
     }
-    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()) {
+    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()).await
+    {
         Ok(accepted) => accepted,
         Err(refused) => return refuse(&state, refused).await,
     };
@@ -91,7 +92,7 @@ async fn refuse(state: &State, refused: Refused) -> Response<Body> {
         Refused::Because { status, text, code } => {
             tracing::info!(%code, status = status.as_u16(), "upgrade refused: {text}");
             tokio::time::sleep(state.config.connect_error_backoff).await;
-            error::message(status, "error", text)
+            error::message(status, "error", &text)
         }
     }
 }

@@ -7,6 +7,8 @@
 mod binary;
 pub mod join;
 pub mod message;
+#[cfg(test)]
+mod outbound_tests;
 pub mod prepared;
 pub mod reply;
 pub mod size;
@@ -84,5 +86,27 @@ mod tests {
         for text in ["", "2", "1.0", "3.0.0", "2.1.0", "abc", "2.0.x", "2.0.0.1"] {
             assert_eq!(Vsn::parse(Some(text)), None, "{text}");
         }
+    }
+
+    /// The documentation's examples are frames that the decoder reads.
+    #[test]
+    fn the_documented_frames_are_read() {
+        let page = include_str!("../../docs/protocol.md");
+        let mut read = 0;
+        let mut vsn = None;
+        for line in page.lines() {
+            match line {
+                "```v1" => vsn = Some(Vsn::V1),
+                "```v2" => vsn = Some(Vsn::V2),
+                "```" => vsn = None,
+                frame => {
+                    let Some(vsn) = vsn else { continue };
+                    let received = Received::Text(Bytes::from_static(frame.as_bytes()));
+                    assert!(decode(vsn, &received).is_ok(), "{frame}");
+                    read += 1;
+                }
+            }
+        }
+        assert!(read > 10, "the page has examples");
     }
 }

@@ -1,6 +1,6 @@
 //! What every component needs to run: tasks, drain, back-off, rates, the clock.
 //!
-//! Tasks start through [`spawn`] only, so that each has a name and drain can
+//! Tasks start through [`spawn()`] only, so that each has a name and drain can
 //! wait for it. Nothing here knows what Rowcast does.
 
 pub mod backoff;

@@ -45,6 +45,15 @@ pub struct Request {
     pub closing: Option<Frame>,
 }
 
+/// A join that failed at a step.
+#[derive(Debug)]
+pub struct Refused {
+    /// The join.
+    pub request: Request,
+    /// Why.
+    pub refusal: Refusal,
+}
+
 /// A join that passed every step that needs no database.
 #[derive(Debug)]
 pub struct Candidate {
@@ -72,14 +81,14 @@ pub struct Admitted {
 ///
 /// # Errors
 ///
-/// The request and the [`Refusal`] of the first step that failed.
+/// The first step that failed.
 pub fn evaluate(
     context: &Context,
     request: Request,
     payload: &Payload,
     joined: usize,
     seated: bool,
-) -> Result<Candidate, (Request, Refusal)> {
+) -> Result<Candidate, Box<Refused>> {
     let steps = || {
         let topic = topic_name(&request.topic)?;
         running(context)?;
@@ -96,7 +105,7 @@ pub fn evaluate(
         Ok((topic, join, seat, token, claims)) => {
             Ok(Candidate { request, topic, join, token, claims, seat })
         }
-        Err(refusal) => Err((request, refusal)),
+        Err(refusal) => Err(Box::new(Refused { request, refusal })),
     }
 }
 
@@ -111,19 +120,19 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// The request and the [`Refusal`] of the first step that failed.
+    /// The first step that failed.
     pub fn admit(
         self,
         context: &Context,
         read: Result<Rights, AuthorizeError>,
-    ) -> Result<Admitted, (Request, Refusal)> {
+    ) -> Result<Admitted, Box<Refused>> {
         let wants_presence = self.join.presence.enabled || context.services.tenant.presence_enabled;
         let checked = read
             .map_err(|error| permission::refusal(&error, &self.topic))
             .and_then(|read| may_read(read, wants_presence, &self.topic).map(|()| read));
         let read = match checked {
             Ok(read) => read,
-            Err(refusal) => return Err((self.request, refusal)),
+            Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
         let Self { request, topic, join, token, claims, seat } = self;
         let (changes, entries) = Changes::of(&join, &topic);

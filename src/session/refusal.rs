@@ -11,6 +11,8 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// For people.
     pub message: Cow<'static, str>,
+    /// The reason does not begin with the code.
+    pub bare: bool,
     /// Close the socket with this code afterwards.
     pub close: Option<u16>,
 }
@@ -18,7 +20,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal that leaves the socket open.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), close: None }
+        Self { code, message: message.into(), bare: false, close: None }
+    }
+
+    /// The few reasons that are the message alone.
+    pub fn bare(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { bare: true, ..Self::new(code, message) }
     }
 
     /// The same, and the socket is closed with `code` afterwards.
@@ -29,6 +36,9 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bare {
+            return f.write_str(&self.message);
+        }
         write!(f, "{}: {}", self.code, self.message)
     }
 }

@@ -27,8 +27,7 @@ use super::{
     Services,
     channel::{Channel, Step},
     handlers::{self, postgres_changes::Attempt},
-    join::{self, Candidate, Request},
-    refusal::Refusal,
+    join::{self, Candidate, Refused, Request},
     transport::{Incoming, Transport},
     writer::{Sent, Shutdown, Writer},
 };
@@ -294,7 +293,7 @@ impl Socket {
                     });
                 }
             },
-            Err((request, refusal)) => self.refuse(request, &refusal),
+            Err(refused) => self.refuse(*refused),
         }
         self.note_channels();
     }
@@ -306,13 +305,14 @@ impl Socket {
                 let channel = admitted.enter(&self.context, &mut self.tasks);
                 self.channels.insert(channel.key.topic.clone(), channel);
             }
-            Err((request, refusal)) => self.refuse(request, &refusal),
+            Err(refused) => self.refuse(*refused),
         }
     }
 
     /// Tells a refused join so, after a pause that keeps eager clients off.
     /// Other topics do not wait.
-    fn refuse(&mut self, request: Request, refusal: &Refusal) {
+    fn refuse(&mut self, refused: Refused) {
+        let Refused { request, refusal } = refused;
         if let Some(frame) = request.closing {
             self.context.outbox.push(frame);
         }

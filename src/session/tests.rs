@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::jwt::{Keys, sign},
+    auth::{Keys, jwt::sign},
     authorization::{self, Authorizer},
     broadcast::Broadcasts,
     hub::topics::Hub,
@@ -93,7 +93,7 @@ impl Client {
 fn services(limits: Limits, config: Config) -> Arc<Services> {
     let tenant = Arc::new(Tenant {
         name: "t".into(),
-        keys: Keys::new(SECRET, serde_json::Map::new()),
+        keys: Keys::new(Some(SECRET), None, serde_json::Map::new()),
         meters: Meters::new(&limits),
         limits,
         private_only: false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::{Claims, TokenError, jwt::Keys},
+    auth::{Claims, Keys, TokenError},
     runtime::clock,
 };
 
@@ -27,12 +27,26 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Verifies a token of one of the tenant's clients.
+    /// Verifies a token of one of the tenant's clients. Never waits.
     ///
     /// # Errors
     ///
     /// [`TokenError`], the first check that failed.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         self.keys.verify(token, clock::unix_seconds())
+    }
+
+    /// Verifies a token and, if its key is unknown, waits a few seconds for the
+    /// published keys to be fetched again. For whoever may wait: an upgrade, a
+    /// request. A joined socket does not: it is told, and tries again.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`], the first check that failed.
+    pub async fn verify_or_refresh(&self, token: &str) -> Result<Claims, TokenError> {
+        match self.verify(token) {
+            Err(error) if self.keys.refreshed(&error).await => self.verify(token),
+            outcome => outcome,
+        }
     }
 }

@@ -7,12 +7,26 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
     reason = "tests fail by panicking, and nobody reads their documentation"
 )]
 
+mod broadcast;
+mod connection_lifecycle;
+#[cfg(feature = "fuzzing")]
+mod corpus;
+mod delivery;
 mod hostile;
+mod logs;
+mod metrics;
 mod pool;
 mod postgres_changes;
+mod presence;
+mod private_channels;
 mod replication;
+mod restart;
 mod sslmode;
 mod support;
+mod tidy;
+mod token_handling;

@@ -16,7 +16,9 @@ use self::{
     binaries::Binaries, cluster::Cluster, folder::Folder, owner::Owner, place::Place, ready::Screen,
 };
 use super::{
-    Failure, screen, signals,
+    Failure, screen,
+    serve::start_logging,
+    signals,
     token::{Expiry, KEY_LIFE, mint},
 };
 use crate::{
@@ -57,7 +59,7 @@ pub(super) struct Args {
     /// Use this database instead of a private one
     #[arg(long, value_name = "URL", conflicts_with_all = ["reset", "pg_bin", "fetch"])]
     db_url: Option<String>,
-    /// Folder with PostgreSQL's server programs [ROWCAST_PG_BIN]
+    /// Folder with PostgreSQL's server programs [from ROWCAST_PG_BIN]
     #[arg(long, value_name = "FOLDER", conflicts_with = "fetch")]
     pg_bin: Option<PathBuf>,
     /// Fetch PostgreSQL even if there is one on this machine
@@ -82,11 +84,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
     };
     let Prepared { settings, screen, mut cluster, folder } = prepared;
+    start_logging(&settings.log);
+    let page = screen.page();
     let show = |ready: app::Ready| {
         screen::line(Screen { address: ready.address, ..screen }.render());
     };
     let served = tokio::select! {
-        served = Box::pin(app::serve(settings, show, stop)) => served.map_err(Failure::from),
+        served = Box::pin(app::serve(settings, page, show, stop)) => served.map_err(Failure::from),
         failure = ended(cluster.as_mut()) => Err(failure),
     };
     if let Some(cluster) = cluster {
@@ -135,7 +139,7 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
     chat::install(&settings.database.connect).await?;
     let database_url = resolved.value("DATABASE_URL").unwrap_or_default().to_owned();
     folder.remember_url(&database_url)?;
-    let secret = &settings.tenant.jwt_secret;
+    let secret = &resolved.jwt_secret()?;
     // As old as the secret, so that a restart shows the same keys.
     let born = folder.secret_made()?;
     let key = |role| mint(secret, role, born, Expiry::In(KEY_LIFE), Map::new());

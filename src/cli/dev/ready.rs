@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anstyle::Style;
 
 use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
+use crate::http::inspector::{DevKeys, Page};
 
 /// Keys are long and to be copied: no colour gets in the way.
 const PLAIN: Style = Style::new();
@@ -70,6 +71,17 @@ impl Screen {
             String::new(),
         ]);
         lines.join("\n")
+    }
+
+    /// The same for the inspector.
+    pub(super) fn page(&self) -> Page {
+        Page {
+            dev: Some(DevKeys {
+                anon_key: self.anon_key.clone(),
+                service_role_key: self.service_key.clone(),
+                insert_line: Some(self.insert()),
+            }),
+        }
     }
 
     fn url(&self) -> String {

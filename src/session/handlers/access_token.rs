@@ -37,7 +37,7 @@ pub fn handle(context: &Context, channel: &mut Channel, tasks: &mut Tasks, paylo
             put_in_force(context, channel, tasks, new.into(), claims);
             Step::Stay
         }
-        Err(error) => Step::Shutdown(token::channel_text(&error)),
+        Err(error) => Step::Shutdown(token::channel_text(&error).into_owned()),
     }
 }
 
@@ -56,7 +56,7 @@ pub fn permit(
     };
     let presence = channel.presence.enabled;
     let before = channel.permissions.read;
-    if !read.broadcast && !(presence && read.presence) {
+    if !(read.broadcast || (presence && read.presence)) {
         return Step::Shutdown(permission::denied(topic));
     }
     if (before.broadcast && !read.broadcast) || (presence && before.presence && !read.presence) {

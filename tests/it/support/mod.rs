@@ -1,6 +1,9 @@
 //! What tests share.
 
+pub mod client;
 pub mod postgres;
+pub mod server;
+pub mod tokens;
 
 use std::time::Duration;
 
