@@ -30,7 +30,7 @@ use crate::{
         pool::{Pool, PoolConfig},
         session::SessionConfig,
     },
-    postgres_changes::{self, PostgresChanges},
+    postgres_changes::{self, PostgresChanges, Surplus},
     presence::Tracker,
     replication::{self, worker::Worker},
     runtime::Drain,
@@ -95,10 +95,11 @@ pub async fn serve(
     let hub = Arc::new(Hub::new());
     let pool = pool(&settings);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
-    let changes = changes(&settings, pool);
+    let changes = changes(&settings, pool, &tenant, &mut registry);
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     Worker::spawn(stream(&settings), changes.pipeline(), &drain, &stream_metrics);
+    drain.spawn("publication", changes.clone().watch(drain.clone()));
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
@@ -145,10 +146,26 @@ fn pool(settings: &Settings) -> Pool {
     })
 }
 
-fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
+fn changes(
+    settings: &Settings,
+    pool: Pool,
+    tenant: &Arc<Tenant>,
+    registry: &mut Registry,
+) -> PostgresChanges {
+    let wanted = &settings.changes;
     let config = postgres_changes::Config {
         publication: settings.replication.publication.as_str().into(),
         max_record_bytes: settings.replication.max_record_bytes,
+        tenant: Some(Arc::clone(tenant)),
+        surplus: match wanted.drops_surplus {
+            true => Surplus::Drop,
+            false => Surplus::Keep,
+        },
+        max_bindings: wanted.max_bindings,
+        max_filters: wanted.max_filters,
+        keeps_partial: wanted.keeps_partial,
+        publication_check: wanted.publication_check,
+        metrics: postgres_changes::Metrics::register(registry),
     };
     PostgresChanges::new(config, pool)
 }

@@ -68,6 +68,8 @@ pub enum Section {
     Sockets,
     /// Logical replication.
     Replication,
+    /// Database changes and their subscribers.
+    Changes,
     /// Logs.
     Logs,
     /// `rowcast dev`.
@@ -84,6 +86,7 @@ impl Section {
             Self::Tenant => "Tenant and limits",
             Self::Sockets => "Sockets",
             Self::Replication => "Replication",
+            Self::Changes => "Database changes",
             Self::Logs => "Logs",
             Self::Dev => "Development",
         }

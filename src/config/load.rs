@@ -9,9 +9,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat, LogSettings,
-    Overrides, ReplicationSettings, Resolved, Secret, Settings, SocketSettings, TenantSettings,
-    env::Strings, parse::parse_bool,
+    ChangeSettings, ConfigError, DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings,
+    LogFormat, LogSettings, Overrides, ReplicationSettings, Resolved, Secret, Settings,
+    SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
 use crate::auth::{
     jwks::{Jwks, JwksError},
@@ -87,6 +87,13 @@ impl Resolved {
                 publication: self.parsed("ROWCAST_PUBLICATION")?,
                 wal_budget_bytes: self.parsed::<u64>("ROWCAST_WAL_BUDGET_MB")? << 20,
                 max_record_bytes: self.parsed("ROWCAST_MAX_RECORD_BYTES")?,
+            },
+            changes: ChangeSettings {
+                drops_surplus: self.value("ROWCAST_CHANGES_OVER_LIMIT") == Some("drop"),
+                keeps_partial: self.flag("ROWCAST_PARTIAL_BINDINGS")?,
+                max_bindings: self.parsed("ROWCAST_MAX_BINDINGS_PER_CHANNEL")?,
+                max_filters: self.parsed("ROWCAST_MAX_FILTERS_PER_BINDING")?,
+                publication_check: self.millis("ROWCAST_PUBLICATION_CHECK_MS")?,
             },
             log: LogSettings {
                 level: self.parsed("LOG_LEVEL")?,

@@ -23,7 +23,7 @@ pub use self::{
     resolve::{InForce, Origin, Overrides, Resolved},
     secret::Secret,
     settings::{
-        DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat, LogSettings,
-        ReplicationSettings, Settings, SocketSettings, TenantSettings,
+        ChangeSettings, DatabaseSettings, Guard, JwksUrl, Limits, ListenSettings, LogFormat,
+        LogSettings, ReplicationSettings, Settings, SocketSettings, TenantSettings,
     },
 };

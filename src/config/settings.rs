@@ -26,6 +26,8 @@ pub struct Settings {
     pub sockets: SocketSettings,
     /// The replication stream.
     pub replication: ReplicationSettings,
+    /// Database changes and their subscribers.
+    pub changes: ChangeSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -157,6 +159,21 @@ pub struct ReplicationSettings {
     pub wal_budget_bytes: u64,
     /// Bytes of a row that is sent in full.
     pub max_record_bytes: usize,
+}
+
+/// Database changes and their subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeSettings {
+    /// Whether changes over the tenant's rate are dropped.
+    pub drops_surplus: bool,
+    /// Whether good bindings are kept where others are bad.
+    pub keeps_partial: bool,
+    /// Bindings of one channel.
+    pub max_bindings: usize,
+    /// Conditions of one binding.
+    pub max_filters: usize,
+    /// Between looks at the publication.
+    pub publication_check: Duration,
 }
 
 /// Logs.

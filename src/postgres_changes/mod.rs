@@ -1,8 +1,8 @@
 //! Row changes to the channels that subscribed to them.
 //!
 //! A row goes: relation → `index` candidates (a hash look-up for equality
-//! filters, a list for the rest) → compiled filters → what its readers' roles
-//! may see (`shape`) → `payload`, rendered once per shape → one frame per group
+//! filters, a list for the rest) → compiled filters, and PostgreSQL's word
+//! where only it can judge → what its readers' roles may see (`shape`) → `payload`, rendered once per shape → one frame per group
 //! of equal channels → their outboxes.
 //!
 //! Invariants:
@@ -13,16 +13,18 @@
 //! - nothing is written to the database.
 //!
 //! Not here yet: row security (tables that have it deliver nothing to roles it
-//! applies to, and say so), comparisons that only PostgreSQL can make.
+//! applies to, and say so).
 
 mod catalog;
 mod condition;
+mod config;
 pub mod filter;
 mod flight;
 mod image;
 mod index;
 mod inspect;
 mod members;
+pub mod metrics;
 mod payload;
 mod pipeline;
 mod rule;
@@ -31,9 +33,12 @@ mod state;
 mod subscribe;
 pub mod subscription;
 mod table;
+mod throttle;
 
 pub use self::{
+    config::{Config, Surplus},
+    metrics::Metrics,
     pipeline::Pipeline,
-    subscribe::{Config, PostgresChanges, Registration, Subscribe, SubscribeError},
+    subscribe::{PostgresChanges, Registration, Subscribe, SubscribeError},
     subscription::{Binding, BindingError, legacy_item, reply_entries},
 };

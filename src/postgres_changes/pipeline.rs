@@ -16,14 +16,20 @@ use tokio::sync::watch;
 
 use super::{
     catalog::{Catalog, CatalogError},
+    config::Config,
     filter::ask::Answers,
+    metrics::Series,
     state::{Readiness, State},
+    throttle::Throttle,
 };
-use crate::error_code::ErrorCode;
-use crate::replication::{
-    change::{Batch, Change},
-    relation::Relation,
-    sink::{ChangeSink, Gap, Start},
+use crate::{
+    error_code::ErrorCode,
+    replication::{
+        change::{Batch, Change},
+        relation::Relation,
+        sink::{ChangeSink, Gap, Start},
+    },
+    runtime::clock,
 };
 
 /// Between tries of a lookup that failed: the database is away.
@@ -39,7 +45,9 @@ const MAX_RUN: usize = 256;
 /// What the sink and the subscribers share.
 pub(super) struct Shared {
     pub(super) catalog: Catalog,
-    pub(super) max_record_bytes: usize,
+    pub(super) config: Config,
+    throttle: Throttle,
+    series: Series,
     state: Mutex<State>,
     live: watch::Sender<bool>,
 }
@@ -49,9 +57,10 @@ pub(super) struct Shared {
 pub struct Pipeline(pub(super) Arc<Shared>);
 
 impl Shared {
-    pub(super) fn new(catalog: Catalog, max_record_bytes: usize) -> Self {
+    pub(super) fn new(catalog: Catalog, config: Config, series: Series) -> Self {
         let (state, live) = (Mutex::default(), watch::Sender::new(false));
-        Self { catalog, max_record_bytes, state, live }
+        let throttle = Throttle::new(&config);
+        Self { catalog, config, throttle, series, state, live }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -121,15 +130,29 @@ impl Shared {
         if !answers.is_settled() {
             return Progress::Ask;
         }
-        let max = self.max_record_bytes;
+        let max = self.config.max_record_bytes;
+        let before = self.series.rows.get();
         for change in rows {
-            state.deliver(change, batch.commit, batch.committed_at, max, answers);
+            if self.throttle.drops() {
+                self.series.dropped.inc();
+                continue;
+            }
+            let ids = state.deliver(change, batch.commit, batch.committed_at, max, answers);
+            if ids > 0 {
+                self.throttle.record(ids);
+                self.series.rows.inc();
+                self.series.db_events.inc_by(u64::try_from(ids).unwrap_or(u64::MAX));
+            }
+        }
+        if self.series.rows.get() > before {
+            self.series.latency.observe(seconds_since(batch.committed_at));
         }
         Progress::Delivered(ready)
     }
 
     /// Asks until PostgreSQL answers: what is not judged is not delivered.
     async fn answer(&self, answers: &mut Answers) {
+        self.series.questions.inc();
         match self.catalog.answer(answers).await {
             Ok(hopeless) => {
                 for (asked, problem) in hopeless {
@@ -144,6 +167,27 @@ impl Shared {
                 tracing::warn!(%error, "cannot have filters judged, trying again");
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+}
+
+impl Shared {
+    /// Finds the subscribed tables that are no longer published and tells
+    /// their subscribers. A table that comes back is told by its first row.
+    pub(super) async fn check_publication(&self) {
+        let known = self.lock().oids();
+        if known.is_empty() {
+            return;
+        }
+        match self.catalog.unpublished(known).await {
+            // A look at each decides: it knows what else happened meanwhile.
+            Ok(gone) => {
+                for oid in gone {
+                    let relation = self.lock().relation(oid);
+                    self.refresh(oid, relation.as_ref()).await;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cannot look at the publication"),
         }
     }
 }
@@ -185,6 +229,13 @@ impl ChangeSink for Pipeline {
     fn interrupted(&self) {
         self.0.live.send_replace(false);
     }
+}
+
+/// Seconds since a moment in microseconds since 1970; zero for the clock of a
+/// database that runs ahead of ours.
+fn seconds_since(moment: i64) -> f64 {
+    let moment = Duration::from_micros(u64::try_from(moment).unwrap_or_default());
+    clock::unix_time().saturating_sub(moment).as_secs_f64()
 }
 
 impl fmt::Debug for Shared {

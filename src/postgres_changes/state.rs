@@ -38,6 +38,8 @@ pub(super) struct State {
     tables: HashMap<u32, TableState>,
     /// Oid and version of descriptions that no binding covers.
     ignored: HashMap<u32, u64>,
+    /// Groups that were told that a table of theirs is gone.
+    bereft: HashSet<u32>,
     epoch: Option<Epoch>,
     tickets: u64,
     installed: u64,
@@ -71,7 +73,7 @@ pub(super) struct Entry<'a> {
     pub(super) member: Member,
     pub(super) moment: Moment,
     /// Queued before any change.
-    pub(super) ready: Option<Frame>,
+    pub(super) ready: Vec<Frame>,
 }
 
 impl State {
@@ -127,6 +129,11 @@ impl State {
         Some((Arc::clone(&table.table.schema), Arc::clone(&table.table.name)))
     }
 
+    /// All subscribed tables.
+    pub(super) fn oids(&self) -> Vec<u32> {
+        self.tables.keys().copied().collect()
+    }
+
     pub(super) fn relation(&self, oid: u32) -> Option<Arc<Relation>> {
         self.tables.get(&oid)?.relation.clone()
     }
@@ -174,14 +181,18 @@ impl State {
             if let Some(relation) = &relation {
                 self.ignore(relation);
             }
+            if let Some(before) = &before {
+                self.tell_gone(before);
+            }
             return true;
         };
         let mut table = TableState::new(described, relation, ticket);
         for used in uses {
             attach(&mut self.groups, oid, &mut table, used);
         }
-        if let Some(before) = &before {
-            tell_silenced(&self.groups, before, &table);
+        match &before {
+            Some(before) => tell_silenced(&self.groups, before, &table),
+            None => self.tell_back(&table),
         }
         self.tables.insert(oid, table);
         true
@@ -220,7 +231,7 @@ impl State {
         }
         self.members += 1;
         let id = self.members;
-        if let Some(frame) = entry.ready {
+        for frame in entry.ready {
             entry.member.outbox.push(frame);
         }
         if let Some(group) = self.groups.group_mut(at) {
@@ -244,7 +255,9 @@ impl State {
 
     /// Takes a subscriber out, and its group's rules if it was the last.
     pub(super) fn leave(&mut self, group: u32, member: u64) {
+        let number = group;
         let Some(group) = self.groups.leave(group, member) else { return };
+        self.bereft.remove(&number);
         for (oid, at, used) in group.places {
             let Some(table) = self.tables.get_mut(&oid) else { continue };
             table.detach(at, used);
@@ -278,7 +291,7 @@ impl State {
                     let message = format!(
                         "Changes of {schema}.{name} are no longer delivered to a filter that PostgreSQL cannot evaluate: {problem}"
                     );
-                    group.push(&payload::system(&group.key, &message), Lsn(u64::MAX));
+                    group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
                 }
             }
         }
@@ -328,6 +341,36 @@ impl State {
         delivered
     }
 
+    /// Tells channels that named a table that it gives no more changes.
+    fn tell_gone(&mut self, table: &TableState) {
+        let (schema, name) = (&table.table.schema, &table.table.name);
+        for used in table.index.all().flat_map(|matcher| &matcher.uses) {
+            let Some(group) = self.groups.group(used.group) else { continue };
+            // Who asked for whatever there is misses nothing.
+            let named = group.key.bindings.get(used.binding as usize).is_some_and(|binding| {
+                binding.schema.exact().is_some() && binding.table.exact().is_some()
+            });
+            if named && self.bereft.insert(used.group) {
+                let message = format!(
+                    "Changes of {schema}.{name} are no longer delivered: the table is gone or not published any more"
+                );
+                group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
+            }
+        }
+    }
+
+    /// Tells those channels that a table is there again.
+    fn tell_back(&mut self, table: &TableState) {
+        for used in table.index.all().flat_map(|matcher| &matcher.uses) {
+            if self.bereft.remove(&used.group)
+                && let Some(group) = self.groups.group(used.group)
+            {
+                let message = "Subscribed to PostgreSQL";
+                group.push(&payload::system(&group.key, "ok", message), Lsn(u64::MAX));
+            }
+        }
+    }
+
     /// A stream starts. Positions of another history do not compare with
     /// those subscribers began at. True if the history is another.
     pub(super) fn start(&mut self, epoch: Epoch) -> bool {
@@ -343,7 +386,7 @@ impl State {
     /// Sends a system error to every subscriber.
     pub(super) fn tell_all(&mut self, message: &str) {
         for group in self.groups.iter_mut() {
-            group.push(&payload::system(&group.key, message), Lsn(u64::MAX));
+            group.push(&payload::system(&group.key, "error", message), Lsn(u64::MAX));
         }
     }
 }
@@ -374,7 +417,7 @@ fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
             let message = format!(
                 "Changes of {schema}.{table} are no longer delivered: its columns, privileges or row security changed. Please subscribe again"
             );
-            group.push(&payload::system(&group.key, &message), Lsn(u64::MAX));
+            group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
         }
     }
 }

@@ -132,8 +132,10 @@ impl World {
         let member =
             Member { id: 0, from: Lsn(from), outbox: Arc::clone(&outbox), claims: Arc::from("{}") };
         let (tables, moment) = (vec![&self.described], self.state.moment());
-        let entry =
-            self.state.enter(Entry { key, rules, tables, member, moment, ready: None }).unwrap();
+        let entry = self
+            .state
+            .enter(Entry { key, rules, tables, member, moment, ready: Vec::new() })
+            .unwrap();
         Reader { outbox, entry }
     }
 

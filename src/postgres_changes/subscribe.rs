@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     catalog::{Casts, Catalog, CatalogError, Described, Scope},
-    condition, inspect,
+    condition,
+    config::Config,
+    inspect,
     members::{GroupKey, Member},
     pipeline::{Pipeline, Shared},
     rule::{Problem, Rule},
@@ -19,10 +21,12 @@ use super::{
     subscription::Binding,
 };
 use crate::{
+    error_code::ErrorCode,
     hub::outbox::Outbox,
     postgres::pool::Pool,
     protocol::{Vsn, prepared::Frame},
     replication::position::Lsn,
+    runtime::Drain,
     topic::Topic,
 };
 
@@ -34,15 +38,6 @@ const MAX_DESCRIPTIONS: usize = 1024;
 
 /// Tables that change while somebody subscribes to them: tries before giving up.
 const MAX_TRIES: u32 = 8;
-
-/// Settings of the pipeline.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The publication whose tables can be subscribed to.
-    pub publication: Arc<str>,
-    /// Rows with more bytes lose their larger values (error 413).
-    pub max_record_bytes: usize,
-}
 
 /// The door for sessions. Clones share everything.
 #[derive(Debug, Clone)]
@@ -71,14 +66,16 @@ pub struct Subscribe {
     /// Where frames go.
     pub outbox: Arc<Outbox>,
     /// Queued the moment the subscription is in place, before any change: the
-    /// system message that says so.
-    pub ready: Option<Frame>,
+    /// system message that says so; before it the join's reply, if that waits.
+    pub ready: Vec<Frame>,
 }
 
 /// Why there is no subscription.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SubscribeError {
+    /// For logs, and for a join that waits: its reply is `code: message`.
+    pub code: ErrorCode,
     /// What the client is told, word for word.
     pub message: String,
     /// Trying again later may help.
@@ -90,14 +87,63 @@ pub struct Registration {
     shared: Arc<Shared>,
     group: u32,
     member: u64,
+    problems: Vec<String>,
+}
+
+impl Registration {
+    /// What is wrong with the bindings that were left out, in their order.
+    /// Empty unless [`Config::keeps_partial`].
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
 }
 
 impl PostgresChanges {
     /// A pipeline that asks `pool` about tables and roles.
     pub fn new(config: Config, pool: Pool) -> Self {
-        let catalog = Catalog::new(pool, config.publication);
-        let shared = Arc::new(Shared::new(catalog, config.max_record_bytes));
+        let series = config.series();
+        let catalog = Catalog::new(pool, Arc::clone(&config.publication), series.lookups.clone());
+        let shared = Arc::new(Shared::new(catalog, config, series));
         Self { shared, descriptions: Arc::default() }
+    }
+
+    /// True if good bindings are kept where others of their channel are bad.
+    pub fn keeps_partial(&self) -> bool {
+        self.shared.config.keeps_partial
+    }
+
+    /// Looks now and then whether subscribed tables are still published, which
+    /// the stream does not tell. Runs until the server drains.
+    pub async fn watch(self, drain: Drain) {
+        let mut due = tokio::time::interval(self.shared.config.publication_check);
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = due.tick() => self.shared.check_publication().await,
+                () = drain.started() => return,
+            }
+        }
+    }
+
+    /// As [`PostgresChanges::subscribe`], but gives up after `limit`: for joins
+    /// whose reply waits for the subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`]; its code tells a timeout.
+    pub async fn subscribe_within(
+        &self,
+        request: Subscribe,
+        limit: Duration,
+    ) -> Result<Registration, SubscribeError> {
+        let subscribed = tokio::time::timeout(limit, Box::pin(self.subscribe(request))).await;
+        subscribed.unwrap_or_else(|_| {
+            Err(SubscribeError {
+                code: ErrorCode::PostgresChangesSubscribeTimeout,
+                message: format!("the subscription was not ready within {} ms", limit.as_millis()),
+                retry: true,
+            })
+        })
     }
 
     /// The sink for the stream.
@@ -111,19 +157,24 @@ impl PostgresChanges {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`]; one bad binding fails all.
+    /// [`SubscribeError`]; one bad binding fails all unless partial sets are kept.
     pub async fn subscribe(&self, request: Subscribe) -> Result<Registration, SubscribeError> {
+        self.within_bounds(&request.bindings)?;
         for attempt in 0..MAX_TRIES {
             self.shared.until_live().await;
             let moment = self.shared.lock().moment();
-            let prepared = match self.prepare(&request, moment, attempt > 0).await {
+            let (prepared, problems) = match self.prepare(&request, moment, attempt > 0).await {
                 // What was remembered may be out of date: look again before refusing.
                 Err(error) if attempt == 0 && !error.retry => continue,
+                Ok((_, problems)) if attempt == 0 && !problems.is_empty() => continue,
                 prepared => prepared?,
             };
             let from = self.shared.catalog.position().await.map_err(|error| unavailable(&error))?;
             let changed = match self.enter(&request, &prepared, from, moment) {
-                Ok(registration) => return Ok(registration),
+                Ok(mut registration) => {
+                    registration.problems = problems;
+                    return Ok(registration);
+                }
                 Err(changed) => changed,
             };
             for oid in changed {
@@ -132,7 +183,22 @@ impl PostgresChanges {
             }
         }
         let message = "Unable to subscribe to changes: the tables keep changing".to_owned();
-        Err(SubscribeError { message, retry: true })
+        let code = ErrorCode::UnableToSubscribeToPostgres;
+        Err(SubscribeError { code, message, retry: true })
+    }
+
+    /// A row is judged by every binding: their number is bounded.
+    fn within_bounds(&self, bindings: &[Binding]) -> Result<(), SubscribeError> {
+        let (most, filters) = (self.shared.config.max_bindings, self.shared.config.max_filters);
+        if bindings.len() > most {
+            return Err(refused(format!(
+                "Too many postgres_changes of one channel. Maximum {most}"
+            )));
+        }
+        if bindings.iter().any(|binding| binding.filters.len() > filters) {
+            return Err(refused(format!("Too many conditions in one filter. Maximum {filters}")));
+        }
+        Ok(())
     }
 
     fn enter(
@@ -147,7 +213,10 @@ impl PostgresChanges {
             vsn: request.vsn,
             legacy: request.legacy,
             role: Arc::clone(&request.role),
-            bindings: Arc::clone(&request.bindings),
+            bindings: match prepared.len() == request.bindings.len() {
+                true => Arc::clone(&request.bindings),
+                false => prepared.iter().map(|prepared| prepared.binding.clone()).collect(),
+            },
         };
         let rules = prepared.iter().map(|p| (Arc::clone(&p.rule), Arc::clone(&p.casts))).collect();
         let tables = prepared.iter().flat_map(|prepared| prepared.tables.iter()).collect();
@@ -156,22 +225,33 @@ impl PostgresChanges {
         let ready = request.ready.clone();
         let entry = Entry { key, rules, tables, member, moment, ready };
         let (group, member) = self.shared.lock().enter(entry)?;
-        Ok(Registration { shared: Arc::clone(&self.shared), group, member })
+        let shared = Arc::clone(&self.shared);
+        Ok(Registration { shared, group, member, problems: Vec::new() })
     }
 
-    /// Everything about a request that PostgreSQL must be asked for.
+    /// Everything about a request that PostgreSQL must be asked for, and what
+    /// is wrong with the bindings that are left out.
     async fn prepare(
         &self,
         request: &Subscribe,
         moment: Moment,
         fresh: bool,
-    ) -> Result<Vec<Prepared>, SubscribeError> {
+    ) -> Result<(Vec<Prepared>, Vec<String>), SubscribeError> {
         let mut prepared = Vec::with_capacity(request.bindings.len());
+        let mut problems = Vec::new();
         for binding in &*request.bindings {
             let tables = self.describe(binding, &request.role, moment, fresh).await?;
-            prepared.push(prepare(&self.shared.catalog, binding, &request.role, tables).await?);
+            match prepare(&self.shared.catalog, binding, &request.role, tables).await {
+                Ok(good) => prepared.push(good),
+                Err(error) if self.keeps_partial() && !error.retry => problems.push(error.message),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(prepared)
+        match problems.first() {
+            // Nothing is left to keep.
+            Some(first) if prepared.is_empty() => Err(refused(first.clone())),
+            _ => Ok((prepared, problems)),
+        }
     }
 
     async fn describe(
@@ -208,6 +288,7 @@ impl PostgresChanges {
 }
 
 struct Prepared {
+    binding: Binding,
     rule: Arc<Rule>,
     casts: Arc<Casts>,
     tables: Arc<[Described]>,
@@ -271,17 +352,19 @@ async fn prepare(
             inspect::binding(binding)
         )));
     }
-    Ok(Prepared { rule: Arc::new(rule), casts: Arc::new(casts), tables })
+    let (binding, rule, casts) = (binding.clone(), Arc::new(rule), Arc::new(casts));
+    Ok(Prepared { binding, rule, casts, tables })
 }
 
 fn refused(message: String) -> SubscribeError {
-    SubscribeError { message, retry: false }
+    SubscribeError { code: ErrorCode::RealtimeDisabledForConfiguration, message, retry: false }
 }
 
 fn unavailable(error: &CatalogError) -> SubscribeError {
     tracing::warn!(%error, "cannot prepare a subscription");
     let message = "Unable to subscribe to changes: the database cannot be asked at the moment";
-    SubscribeError { message: message.to_owned(), retry: true }
+    let code = ErrorCode::UnableToSubscribeToPostgres;
+    SubscribeError { code, message: message.to_owned(), retry: true }
 }
 
 impl Drop for Registration {

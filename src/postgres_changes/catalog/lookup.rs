@@ -100,6 +100,22 @@ pub(super) async fn tables(
     Ok(found)
 }
 
+/// Which of these tables are gone or not published.
+pub(super) async fn unpublished(
+    pool: &Pool,
+    publication: &str,
+    oids: Vec<u32>,
+) -> Result<Vec<u32>, CatalogError> {
+    let sql = "select x.oid from unnest($2::oid[]) x(oid) where not exists (
+        select from pg_catalog.pg_publication_tables p
+          join pg_catalog.pg_namespace n on n.nspname = p.schemaname
+          join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+         where p.pubname = $1 and c.oid = x.oid)";
+    let lease = pool.checkout().await?;
+    let rows = lease.query(sql, &[&publication, &oids]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
 fn text(row: &Row, at: usize) -> Result<Arc<str>, CatalogError> {
     Ok(Arc::from(row.try_get::<_, String>(at)?))
 }

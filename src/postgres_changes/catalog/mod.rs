@@ -10,6 +10,8 @@ mod types;
 
 use std::{collections::HashMap, sync::Arc};
 
+use prometheus_client::metrics::counter::Counter;
+
 pub(super) use self::{casts::Casts, lookup::Scope};
 use super::{
     filter::{
@@ -87,6 +89,8 @@ type Found = Result<Arc<[Described]>, CatalogError>;
 pub(super) struct Catalog {
     pool: Pool,
     publication: Arc<str>,
+    /// Queries about tables.
+    count: Counter,
     lookups: Arc<Flights<(Scope, Arc<str>), Found>>,
     positions: Arc<Flights<(), Result<Lsn, CatalogError>>>,
 }
@@ -102,9 +106,9 @@ impl Table {
 }
 
 impl Catalog {
-    pub(super) fn new(pool: Pool, publication: Arc<str>) -> Self {
+    pub(super) fn new(pool: Pool, publication: Arc<str>, count: Counter) -> Self {
         let (lookups, positions) = (Arc::new(Flights::new()), Arc::new(Flights::new()));
-        Self { pool, publication, lookups, positions }
+        Self { pool, publication, count, lookups, positions }
     }
 
     /// The published tables of `scope` as `role` sees them; many callers share a query.
@@ -115,7 +119,9 @@ impl Catalog {
     ) -> Result<Arc<[Described]>, CatalogError> {
         let (pool, publication) = (self.pool.clone(), Arc::clone(&self.publication));
         let key = (scope.clone(), Arc::clone(&role));
+        let count = self.count.clone();
         let trip = || async move {
+            count.inc();
             lookup::tables(&pool, &publication, &scope, &[role]).await.map(Arc::from)
         };
         self.lookups.run(key, trip).await
@@ -127,8 +133,15 @@ impl Catalog {
         oid: u32,
         roles: &[Arc<str>],
     ) -> Result<Option<Described>, CatalogError> {
+        self.count.inc();
         let found = lookup::tables(&self.pool, &self.publication, &Scope::Oid(oid), roles).await?;
         Ok(found.into_iter().next())
+    }
+
+    /// Which of these tables are not published.
+    pub(super) async fn unpublished(&self, oids: Vec<u32>) -> Result<Vec<u32>, CatalogError> {
+        self.count.inc();
+        lookup::unpublished(&self.pool, &self.publication, oids).await
     }
 
     /// Where the log ends now: what commits from here on stands behind it.

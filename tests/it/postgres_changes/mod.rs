@@ -24,7 +24,10 @@ use serde_json::{Value, json};
 
 use crate::support::{eventually, postgres::Postgres};
 
+mod asked;
+mod bounds;
 mod filters;
+mod living_schema;
 mod values;
 
 /// Roles and a table; `$T` statements of the tests use it.
@@ -46,11 +49,16 @@ struct Bench {
 
 struct Channel {
     outbox: Arc<Outbox>,
-    _registration: Registration,
+    registration: Registration,
 }
 
 impl Bench {
     async fn start(sql: &str) -> Self {
+        let config = Config { max_record_bytes: 100_000, ..Config::default() };
+        Self::with(config, sql).await
+    }
+
+    async fn with(config: Config, sql: &str) -> Self {
         let server = Postgres::start(&[]).await;
         let client = server.client().await;
         client.batch_execute(SETUP).await.unwrap();
@@ -61,10 +69,9 @@ impl Bench {
             wait: Duration::from_secs(10),
             session: SessionConfig::new("test"),
         });
-        let config =
-            Config { publication: Arc::from("supabase_realtime"), max_record_bytes: 100_000 };
         let changes = PostgresChanges::new(config, pool);
         let drain = Drain::new();
+        drain.spawn("watch", changes.clone().watch(drain.clone()));
         let stream = replication::Config::new(server.config());
         let metrics = replication::Metrics::default();
         replication::Worker::spawn(stream, changes.pipeline(), &drain, &metrics);
@@ -97,7 +104,7 @@ impl Bench {
             role: Arc::from(role),
             claims: Arc::from("{}"),
             outbox: Arc::clone(&outbox),
-            ready: Some(Frame::text("ready")),
+            ready: vec![Frame::text("ready")],
         };
         let subscribed =
             tokio::time::timeout(Duration::from_secs(20), self.changes.subscribe(request));
@@ -105,7 +112,7 @@ impl Bench {
         let mut frames = Vec::new();
         outbox.drain(&mut frames);
         assert_eq!(frames, [Item::Frame(Frame::text("ready"))]);
-        Ok(Channel { outbox, _registration: registration })
+        Ok(Channel { outbox, registration })
     }
 
     async fn refused(&self, item: Value, role: &str) -> String {
