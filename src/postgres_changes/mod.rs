@@ -20,6 +20,7 @@ mod condition;
 mod config;
 pub mod filter;
 mod flight;
+mod generated;
 mod image;
 mod index;
 mod inspect;

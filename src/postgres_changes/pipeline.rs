@@ -18,6 +18,7 @@ use super::{
     catalog::{Catalog, CatalogError},
     config::Config,
     filter::ask::Answers,
+    generated::{self, Filling},
     metrics::Series,
     state::{Readiness, State},
     throttle::Throttle,
@@ -26,6 +27,7 @@ use crate::{
     error_code::ErrorCode,
     replication::{
         change::{Batch, Change},
+        position::Lsn,
         relation::Relation,
         sink::{ChangeSink, Gap, Start},
     },
@@ -108,6 +110,8 @@ enum Progress {
     Delivered(usize),
     /// The first one's table must be looked up.
     Lookup,
+    /// These rows lack their generated columns.
+    Fill(Vec<(usize, Filling)>),
     /// PostgreSQL must be asked before any can be delivered.
     Ask,
 }
@@ -115,7 +119,13 @@ enum Progress {
 impl Shared {
     /// Delivers the rows that wait for nothing. Readiness and questions are
     /// looked at again each time: subscribers come and go while others wait.
-    fn run(&self, batch: &Batch, rows: &[Change], answers: &mut Answers) -> Progress {
+    fn run(
+        &self,
+        commit: Lsn,
+        committed_at: i64,
+        rows: &[Change],
+        answers: &mut Answers,
+    ) -> Progress {
         let mut state = self.lock();
         let ready = rows
             .iter()
@@ -125,6 +135,11 @@ impl Shared {
         let rows = rows.get(..ready).unwrap_or_default();
         if rows.is_empty() {
             return Progress::Lookup;
+        }
+        let filling = |(at, change)| Some((at, state.filling(change)?));
+        let fillings: Vec<_> = rows.iter().enumerate().filter_map(filling).collect();
+        if !fillings.is_empty() {
+            return Progress::Fill(fillings);
         }
         rows.iter().for_each(|change| state.question(change, answers));
         if !answers.is_settled() {
@@ -137,7 +152,7 @@ impl Shared {
                 self.series.dropped.inc();
                 continue;
             }
-            let ids = state.deliver(change, batch.commit, batch.committed_at, max, answers);
+            let ids = state.deliver(change, commit, committed_at, max, answers);
             if ids > 0 {
                 self.throttle.record(ids);
                 self.series.rows.inc();
@@ -145,9 +160,17 @@ impl Shared {
             }
         }
         if self.series.rows.get() > before {
-            self.series.latency.observe(seconds_since(batch.committed_at));
+            self.series.latency.observe(seconds_since(committed_at));
         }
         Progress::Delivered(ready)
+    }
+
+    /// Completes rows, or waits a little if the database is away.
+    async fn fill(&self, rows: &mut [Change], wanted: &[(usize, Filling)]) {
+        if let Err(error) = generated::fill(&self.catalog, rows, wanted).await {
+            tracing::warn!(%error, "cannot compute generated columns, trying again");
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// Asks until PostgreSQL answers: what is not judged is not delivered.
@@ -211,16 +234,19 @@ impl ChangeSink for Pipeline {
     }
 
     async fn deliver(&self, batch: Batch) {
-        let (mut rest, mut answers) = (batch.changes.as_slice(), Answers::default());
+        let Batch { commit, committed_at, mut changes, .. } = batch;
+        let mut answers = Answers::default();
+        let mut rest = changes.as_mut_slice();
         while let Some(first) = rest.first() {
-            match self.0.run(&batch, rest, &mut answers) {
+            match self.0.run(commit, committed_at, rest, &mut answers) {
                 Progress::Delivered(count) => {
-                    rest = rest.get(count..).unwrap_or_default();
+                    rest = rest.get_mut(count..).unwrap_or_default();
                     answers = Answers::default();
                 }
                 Progress::Lookup => {
                     self.0.refresh(first.relation.oid, Some(&first.relation)).await;
                 }
+                Progress::Fill(wanted) => self.0.fill(rest, &wanted).await,
                 Progress::Ask => self.0.answer(&mut answers).await,
             }
         }

@@ -137,5 +137,6 @@ fn raised(message: String) -> Problem {
 }
 
 fn readable<'a>(table: &'a Table, view: &RoleView, name: &str) -> Option<(usize, &'a TableColumn)> {
-    table.column(name).filter(|(at, _)| view.readable.get(*at) == Some(&true))
+    let readable = |at: usize| view.readable.get(at) == Some(&true);
+    table.column(name).filter(|(at, column)| column.is_published && readable(*at))
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{
     catalog::{Casts, Described},
     filter::ask::{Answers, Asked},
+    generated::Filling,
     image::Image,
     members::{GroupKey, Groups, Member, Use},
     payload,
@@ -38,8 +39,8 @@ pub(super) struct State {
     tables: HashMap<u32, TableState>,
     /// Oid and version of descriptions that no binding covers.
     ignored: HashMap<u32, u64>,
-    /// Groups that were told that a table of theirs is gone.
-    bereft: HashSet<u32>,
+    /// Bindings whose channels were told that their table is gone.
+    bereft: HashSet<Use>,
     epoch: Option<Epoch>,
     tickets: u64,
     installed: u64,
@@ -182,7 +183,7 @@ impl State {
                 self.ignore(relation);
             }
             if let Some(before) = &before {
-                self.tell_gone(before);
+                self.tell_gone(before, None);
             }
             return true;
         };
@@ -190,10 +191,11 @@ impl State {
         for used in uses {
             attach(&mut self.groups, oid, &mut table, used);
         }
-        match &before {
-            Some(before) => tell_silenced(&self.groups, before, &table),
-            None => self.tell_back(&table),
+        if let Some(before) = &before {
+            tell_silenced(&self.groups, before, &table);
+            self.tell_gone(before, Some(&table));
         }
+        self.tell_back(&table);
         self.tables.insert(oid, table);
         true
     }
@@ -257,7 +259,7 @@ impl State {
     pub(super) fn leave(&mut self, group: u32, member: u64) {
         let number = group;
         let Some(group) = self.groups.leave(group, member) else { return };
-        self.bereft.remove(&number);
+        self.bereft.retain(|used| used.group != number);
         for (oid, at, used) in group.places {
             let Some(table) = self.tables.get_mut(&oid) else { continue };
             table.detach(at, used);
@@ -265,6 +267,11 @@ impl State {
                 self.tables.remove(&oid);
             }
         }
+    }
+
+    /// What must be computed before a row can be judged.
+    pub(super) fn filling(&self, change: &Change) -> Option<Filling> {
+        self.tables.get(&change.relation.oid)?.filling(&change.relation)
     }
 
     /// Notes what PostgreSQL must be asked before a row can be delivered.
@@ -341,16 +348,19 @@ impl State {
         delivered
     }
 
-    /// Tells channels that named a table that it gives no more changes.
-    fn tell_gone(&mut self, table: &TableState) {
-        let (schema, name) = (&table.table.schema, &table.table.name);
-        for used in table.index.all().flat_map(|matcher| &matcher.uses) {
+    /// Tells channels that named a table that it gives no more changes: it is
+    /// gone, or `now` has another name.
+    fn tell_gone(&mut self, before: &TableState, now: Option<&TableState>) {
+        let kept: HashSet<Use> = now.map(TableState::uses).into_iter().flatten().collect();
+        let (schema, name) = before.names();
+        let mut told = HashSet::new();
+        for used in before.uses().filter(|used| !kept.contains(used)) {
             let Some(group) = self.groups.group(used.group) else { continue };
             // Who asked for whatever there is misses nothing.
             let named = group.key.bindings.get(used.binding as usize).is_some_and(|binding| {
                 binding.schema.exact().is_some() && binding.table.exact().is_some()
             });
-            if named && self.bereft.insert(used.group) {
+            if named && self.bereft.insert(used) && told.insert(used.group) {
                 let message = format!(
                     "Changes of {schema}.{name} are no longer delivered: the table is gone or not published any more"
                 );
@@ -359,10 +369,11 @@ impl State {
         }
     }
 
-    /// Tells those channels that a table is there again.
+    /// Tells those channels that their table is there again.
     fn tell_back(&mut self, table: &TableState) {
-        for used in table.index.all().flat_map(|matcher| &matcher.uses) {
-            if self.bereft.remove(&used.group)
+        let mut told = HashSet::new();
+        for used in table.uses().filter(|used| self.bereft.remove(used)) {
+            if told.insert(used.group)
                 && let Some(group) = self.groups.group(used.group)
             {
                 let message = "Subscribed to PostgreSQL";

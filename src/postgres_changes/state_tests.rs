@@ -64,6 +64,7 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
             },
         },
         is_key,
+        is_published: true,
     };
     let table = Table {
         oid: 7,
@@ -71,6 +72,7 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
         name: Arc::from("todos"),
         row_security,
         columns: COLUMNS.map(column).into(),
+        generation: None,
     };
     let view =
         |readable: [bool; 3]| Arc::new(RoleView { exempt: false, readable: readable.to_vec() });

@@ -11,7 +11,7 @@ use futures_util::future::join3;
 use super::CatalogError;
 use crate::{
     postgres::pool::{
-        Pool,
+        self, Pool,
         types::{ToSql, Type},
     },
     postgres_changes::filter::ask::{Answers, Asked, Comparison},
@@ -119,7 +119,7 @@ async fn ask(pool: &Pool, questions: &[Question]) -> Result<Vec<Option<bool>>, C
         lease.mark_clean();
     }
     began?;
-    let rows = rows.map_err(|error| refused_if_too_slow(error))?;
+    let rows = rows.map_err(refused_if_too_slow)?;
     for row in rows {
         let (at, answer): (i32, Option<bool>) = (row.try_get(0)?, row.try_get(1)?);
         if let Some(slot) = usize::try_from(at).ok().and_then(|at| known.get_mut(at)) {
@@ -137,7 +137,7 @@ struct Group {
 }
 
 /// Running into the limit is the question's fault, not the connection's.
-fn refused_if_too_slow(error: crate::postgres::pool::Error) -> CatalogError {
+pub(super) fn refused_if_too_slow(error: pool::Error) -> CatalogError {
     match error.as_db_error() {
         Some(db) if db.code().code() == "57014" => {
             CatalogError::Refused { code: "57014".to_owned(), message: db.message().to_owned() }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    CatalogError, Described, RoleView, Table, TableColumn,
+    CatalogError, Described, Generated, Generation, RoleView, Table, TableColumn,
     types::{self, Types},
 };
 use crate::{
@@ -51,12 +51,24 @@ select c.oid, n.nspname::text, c.relname::text, c.relrowsecurity,
        case when l.collname <> 'default' then quote_ident(cn.nspname) || '.' || quote_ident(l.collname) end,
        case when l.collname = 'default' then db.locale
             else concat_ws(' ', j.l ->> 'collctype', j.l ->> 'colliculocale', j.l ->> 'colllocale') end
-         !~* '(^| )(tr|az)([_-]|$)'
+         !~* '(^| )(tr|az)([_-]|$)',
+       coalesce(to_jsonb(p) -> 'attnames' ? a.attname::text, true) or a.attgenerated <> '',
+       pg_get_expr(g.adbin, g.adrelid), quote_ident(pg_get_userbyid(c.relowner)),
+       array(select distinct s.attname::text
+               from pg_catalog.pg_depend d
+               join pg_catalog.pg_attribute s on s.attrelid = d.refobjid and s.attnum = d.refobjsubid
+              where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = g.adrelid
+                and d.refobjsubid not in (0, g.adnum)
+                and (d.classid = 'pg_catalog.pg_attrdef'::regclass and d.objid = g.oid
+                     or d.classid = 'pg_catalog.pg_class'::regclass and d.objid = g.adrelid
+                        and d.objsubid = g.adnum))
   from pg_catalog.pg_publication_tables p
   join pg_catalog.pg_namespace n on n.nspname = p.schemaname
   join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
   join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   join pg_catalog.pg_type t on t.oid = a.atttypid
+  left join pg_catalog.pg_attrdef g
+    on g.adrelid = c.oid and g.adnum = a.attnum and a.attgenerated <> ''
   left join pg_catalog.pg_collation l on l.oid = a.attcollation
   left join pg_catalog.pg_namespace cn on cn.oid = l.collnamespace
  cross join lateral (select to_jsonb(l) l) j
@@ -135,6 +147,7 @@ fn describe(row: &Row, roles: &[Arc<str>]) -> Result<Described, CatalogError> {
         name: text(row, 2)?,
         row_security: row.try_get(3)?,
         columns: Vec::new(),
+        generation: None,
     };
     Ok(Described { table: Arc::new(table), roles: views })
 }
@@ -179,7 +192,22 @@ fn add_column(
             asked,
         },
         is_key: row.try_get(9)?,
+        is_published: row.try_get(16)?,
     };
-    Arc::make_mut(&mut described.table).columns.push(column);
+    let table = Arc::make_mut(&mut described.table);
+    if let Some(expression) = row.try_get::<_, Option<String>>(17)? {
+        let sources: Vec<String> = row.try_get(19)?;
+        let generated = Generated {
+            name: Arc::clone(&column.name),
+            type_oid,
+            expression: Arc::from(expression),
+            sources: sources.into_iter().map(Arc::from).collect(),
+        };
+        let owner = text(row, 18)?;
+        let empty = || Arc::new(Generation { owner, columns: Vec::new() });
+        let generation = table.generation.get_or_insert_with(empty);
+        Arc::make_mut(generation).columns.push(generated);
+    }
+    table.columns.push(column);
     Ok(())
 }

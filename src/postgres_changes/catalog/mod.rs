@@ -5,6 +5,7 @@
 
 mod casts;
 mod comparisons;
+mod generation;
 mod lookup;
 mod types;
 
@@ -12,7 +13,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use prometheus_client::metrics::counter::Counter;
 
-pub(super) use self::{casts::Casts, lookup::Scope};
+pub(super) use self::{
+    casts::Casts,
+    generation::{Generated, Generation, Source},
+    lookup::Scope,
+};
 use super::{
     filter::{
         ask::{Answers, Asked},
@@ -38,6 +43,8 @@ pub(super) struct Table {
     pub(super) row_security: bool,
     /// In attribute order.
     pub(super) columns: Vec<TableColumn>,
+    /// How the generated ones among them are computed.
+    pub(super) generation: Option<Arc<Generation>>,
 }
 
 /// A live column.
@@ -52,6 +59,8 @@ pub(super) struct TableColumn {
     pub(super) filter: ColumnType,
     /// Part of the primary key.
     pub(super) is_key: bool,
+    /// In the publication's column list, if it has one.
+    pub(super) is_published: bool,
 }
 
 /// What a role may see of a table.
@@ -162,6 +171,16 @@ impl Catalog {
         values: Vec<(Arc<str>, String)>,
     ) -> Result<Casts, CatalogError> {
         casts::cast(&self.pool, values).await
+    }
+
+    /// The values of generated columns for some rows.
+    pub(super) async fn compute(
+        &self,
+        generation: &Generation,
+        sources: &[Source],
+        rows: usize,
+    ) -> Result<Vec<Vec<Option<String>>>, CatalogError> {
+        generation::compute(&self.pool, generation, sources, rows).await
     }
 
     /// Fails with PostgreSQL's error if a question makes no sense to it.

@@ -46,8 +46,8 @@ async fn what_only_postgresql_can_compare_it_compares() {
         ("r=gt.\"[1,3)\"", vec![2]),
         ("a=eq.{1.0}", vec![1]),
         ("cash=gte.2", vec![2]),
-        ("title=ilike.É%", vec![1]),
-        ("title=imatch.^É", vec![1]),
+        ("g=ilike.Ä", vec![1]),
+        ("g=imatch.^Ä", vec![1]),
         (r"title=match.^\w+ \d$", vec![2]),
         ("id=gt.1,i=gt.1 hour,m=eq.ok", vec![2]),
     ];
@@ -106,7 +106,7 @@ async fn what_postgresql_cannot_compare_is_told_at_the_join() {
     for (filter, operator) in [
         ("p=lt.\"(1,2)\"", "point pg_catalog.< point"),
         ("x=neq.<a/>", "xml pg_catalog.<> xml"),
-        ("j=in.({})", "json pg_catalog.= json"),
+        ("j=in.(\"{}\")", "json pg_catalog.= json"),
     ] {
         let told = bench.refused(of("odd", filter), "anon").await;
         let words = format!("42883 (undefined_function) operator does not exist: {operator}");
@@ -130,7 +130,8 @@ async fn a_filter_that_cannot_be_evaluated_costs_nobody_else_a_row() {
          create function odd.same(a odd.thing, b odd.thing) returns boolean language plpgsql as
            $$ begin if a::int4 = 2 then raise exception 'no twos'; end if; return a::int4 = b::int4; end $$;
          create operator odd.= (leftarg = odd.thing, rightarg = odd.thing, function = odd.same);
-         create table things (id int primary key, title text, t odd.thing); grant select on things to anon;
+         create collation german (provider = icu, locale = 'de-DE');
+         create table things (id int primary key, title text collate german, t odd.thing); grant select on things to anon;
          grant usage on schema odd to anon; alter publication supabase_realtime add table things;",
     )
     .await;

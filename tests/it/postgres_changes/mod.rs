@@ -54,8 +54,8 @@ struct Channel {
 
 impl Bench {
     async fn start(sql: &str) -> Self {
-        let config = Config { max_record_bytes: 100_000, ..Config::default() };
-        Self::with(config, sql).await
+        let (max_record_bytes, max_bindings) = (100_000, usize::MAX);
+        Self::with(Config { max_record_bytes, max_bindings, ..Config::default() }, sql).await
     }
 
     async fn with(config: Config, sql: &str) -> Self {
@@ -308,7 +308,10 @@ async fn wildcards_cover_tables_that_come_later() {
         .subscribe(&[json!({"schema": "*", "event": "INSERT"})], "service_role")
         .await
         .unwrap();
+    let probe = bench.subscribe(&[todos("INSERT")], "anon").await.unwrap();
     bench.sql("insert into todos values (1, 'x'); insert into other values (1)").await;
+    // A row is judged by the catalog as it is when the row arrives.
+    probe.frames(1).await;
     bench
         .sql("alter publication supabase_realtime add table other; insert into other values (2)")
         .await;
