@@ -47,7 +47,8 @@ pub(super) async fn answer(
     answers: &mut Answers,
 ) -> Result<Vec<(Arc<Asked>, String)>, CatalogError> {
     let mut hopeless = Vec::new();
-    let mut left: Vec<Vec<Question>> = chunks(answers.take_open());
+    let mut left: Vec<Vec<Question>> =
+        answers.take_open().chunks(CHUNK).map(<[Question]>::to_vec).collect();
     while let Some(mut questions) = left.pop() {
         // Others of the same filter may have been given up meanwhile.
         questions.retain(|(asked, _)| !asked.is_hopeless());
@@ -70,11 +71,6 @@ pub(super) async fn answer(
         }
     }
     Ok(hopeless)
-}
-
-/// Questions of one filter stand together, so that halves part good from bad soon.
-fn chunks(questions: Vec<Question>) -> Vec<Vec<Question>> {
-    questions.chunks(CHUNK).map(<[Question]>::to_vec).collect()
 }
 
 /// The answers in the order of the questions.

@@ -168,15 +168,10 @@ fn add_column(
     }
     let collation: Option<String> = row.try_get(14)?;
     let cast = text(row, 8)?;
-    let (asked_cast, asked_schema, labels) = types
-        .asked(type_oid)
-        .unwrap_or_else(|| (Arc::clone(&cast), Arc::from("pg_catalog"), Arc::default()));
     let asked = AskedType {
-        cast: asked_cast,
-        schema: asked_schema,
         collation: collation.map(Arc::from),
-        labels,
         folds_ascii: row.try_get(15)?,
+        ..types.asked(type_oid, &cast)
     };
     let column = TableColumn {
         name: text(row, 4)?,

@@ -8,7 +8,7 @@ use crate::{
         pool::Client,
         value::{Field, TypeShape},
     },
-    postgres_changes::filter::compare::Kind,
+    postgres_changes::filter::{compare::Kind, compile::AskedType},
 };
 
 /// Types nest; deeper than this is rendered as text.
@@ -154,11 +154,18 @@ impl Types {
         oid
     }
 
-    /// How PostgreSQL is asked to compare values of a type that is not
-    /// built-in: its name, the schema of its operators, its labels.
-    pub(super) fn asked(&self, oid: u32) -> Option<(Arc<str>, Arc<str>, Arc<[Arc<str>]>)> {
-        let Entry { cast, schema, labels, .. } = self.0.get(&self.base(oid))?;
-        Some((Arc::clone(cast), Arc::clone(schema), Arc::clone(labels)))
+    /// How PostgreSQL is asked to compare values of a type; `cast` names it
+    /// if it is built-in.
+    pub(super) fn asked(&self, oid: u32, cast: &Arc<str>) -> AskedType {
+        let known = self.0.get(&self.base(oid));
+        AskedType {
+            cast: Arc::clone(known.map_or(cast, |entry| &entry.cast)),
+            schema: known
+                .map_or_else(|| Arc::from("pg_catalog"), |entry| Arc::clone(&entry.schema)),
+            labels: known.map(|entry| Arc::clone(&entry.labels)).unwrap_or_default(),
+            collation: None,
+            folds_ascii: false,
+        }
     }
 
     /// How values of a type compare.

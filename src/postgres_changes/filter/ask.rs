@@ -43,9 +43,12 @@ pub struct Asked {
 /// What PostgreSQL said about the rows at hand, and what it must still be asked.
 #[derive(Debug, Default)]
 pub struct Answers {
-    known: HashMap<Arc<Asked>, HashMap<Box<[u8]>, Option<bool>>>,
+    known: HashMap<Arc<Asked>, Known>,
     open: HashMap<Arc<Asked>, HashSet<Box<[u8]>>>,
 }
+
+/// SQL's answer for each value.
+type Known = HashMap<Box<[u8]>, Option<bool>>;
 
 /// What is known of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
