@@ -30,7 +30,7 @@ use crate::{
         pool::{Pool, PoolConfig},
         session::SessionConfig,
     },
-    postgres_changes::{self, PostgresChanges, Surplus},
+    postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity, Surplus},
     presence::Tracker,
     replication::{self, worker::Worker},
     runtime::Drain,
@@ -93,7 +93,7 @@ pub async fn serve(
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
     let hub = Arc::new(Hub::new());
-    let pool = pool(&settings);
+    let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool, &tenant, &mut registry);
     database::prepare(&settings.database, &drain).await?;
@@ -137,10 +137,10 @@ pub async fn serve(
     Ok(())
 }
 
-fn pool(settings: &Settings) -> Pool {
+fn pool(settings: &Settings, size: usize) -> Pool {
     Pool::new(PoolConfig {
         connect: settings.database.connect.clone(),
-        size: settings.database.pool_size,
+        size,
         wait: settings.database.pool_wait,
         session: SessionConfig::new("rowcast"),
     })
@@ -166,8 +166,18 @@ fn changes(
         keeps_partial: wanted.keeps_partial,
         publication_check: wanted.publication_check,
         metrics: postgres_changes::Metrics::register(registry),
+        row_security: RowSecurity {
+            timeout: settings.replication.policy_timeout,
+            connections: settings.replication.policy_connections,
+            deletes: match settings.replication.strict_deletes {
+                true => DeleteVisibility::Strict,
+                false => DeleteVisibility::Compatible,
+            },
+        },
     };
-    PostgresChanges::new(config, pool)
+    // Their own sessions, in which only what policies should find is ever set.
+    let judges = self::pool(settings, settings.replication.policy_connections);
+    PostgresChanges::new(config, pool, judges)
 }
 
 fn stream(settings: &Settings) -> replication::Config {

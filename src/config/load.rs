@@ -87,6 +87,9 @@ impl Resolved {
                 publication: self.parsed("ROWCAST_PUBLICATION")?,
                 wal_budget_bytes: self.parsed::<u64>("ROWCAST_WAL_BUDGET_MB")? << 20,
                 max_record_bytes: self.parsed("ROWCAST_MAX_RECORD_BYTES")?,
+                strict_deletes: self.value("ROWCAST_DELETE_VISIBILITY") != Some("compatible"),
+                policy_timeout: self.millis("ROWCAST_POLICY_TIMEOUT_MS")?,
+                policy_connections: self.parsed("ROWCAST_POLICY_CONNECTIONS")?,
             },
             changes: ChangeSettings {
                 drops_surplus: self.value("ROWCAST_CHANGES_OVER_LIMIT") == Some("drop"),

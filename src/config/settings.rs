@@ -159,6 +159,12 @@ pub struct ReplicationSettings {
     pub wal_budget_bytes: u64,
     /// Bytes of a row that is sent in full.
     pub max_record_bytes: usize,
+    /// Deletes of tables with row security reach only who could see the row.
+    pub strict_deletes: bool,
+    /// What policies may take for one user.
+    pub policy_timeout: Duration,
+    /// Connections that judge rows.
+    pub policy_connections: usize,
 }
 
 /// Database changes and their subscribers.

@@ -130,6 +130,12 @@ pub static KNOBS: &[Knob] = &[
         "WAL that the slot may hold back; beyond it the slot is dropped and clients are told of the gap."),
     Knob::new(Replication, "ROWCAST_MAX_RECORD_BYTES", Kind::Number { min: 1024, max: 1_000_000_000, unit: "bytes" }, "1048576",
         "Largest row that is sent in full."),
+    Knob::new(Replication, "ROWCAST_DELETE_VISIBILITY", Kind::Choice(&["strict", "compatible"]), "strict",
+        "Who hears of deletes of tables with row security, where the log has the whole old row: `strict`, who could see it; `compatible`, every subscriber, as in Supabase Realtime."),
+    Knob::new(Replication, "ROWCAST_POLICY_TIMEOUT_MS", Kind::Number { min: 10, max: 60_000, unit: "milliseconds" }, "1000",
+        "What a table's policies may take to judge rows for one user; beyond it that user does not get them."),
+    Knob::new(Replication, "ROWCAST_POLICY_CONNECTIONS", Kind::Number { min: 1, max: 100, unit: "connections" }, "2",
+        "Connections that judge rows by policies, beside those of the pool."),
 
     Knob::new(Changes, "ROWCAST_CHANGES_OVER_LIMIT", Kind::Choice(&["keep", "drop"]), "keep",
         "What becomes of changes over `TENANT_MAX_EVENTS_PER_SECOND`: `keep` delivers and logs them, `drop` loses them silently, as Supabase Realtime does."),

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::metrics::{Metrics, Series};
+use super::{
+    metrics::{Metrics, Series},
+    row_security,
+};
 use crate::tenants::Tenant;
 
 /// Settings of the engine.
@@ -12,6 +15,8 @@ pub struct Config {
     pub publication: Arc<str>,
     /// Rows with more bytes lose their larger values (error 413).
     pub max_record_bytes: usize,
+    /// Policies.
+    pub row_security: row_security::Config,
     /// Whose rate of changes is counted and bounded; none counts nothing.
     pub tenant: Option<Arc<Tenant>>,
     /// What becomes of changes over that rate.
@@ -48,6 +53,7 @@ impl Default for Config {
         Self {
             publication: Arc::from("supabase_realtime"),
             max_record_bytes: 1 << 20,
+            row_security: row_security::Config::default(),
             tenant: None,
             surplus: Surplus::Keep,
             max_bindings: 100,

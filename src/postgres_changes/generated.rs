@@ -9,7 +9,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::catalog::{Catalog, CatalogError, Generated, Source, Table};
+use super::{
+    catalog::{Catalog, CatalogError, Generated, Source, Table},
+    deliver::Row,
+};
 use crate::replication::{
     change::{Cell, Change, Old, Operation, Tuple, Value},
     relation::{Column, Relation},
@@ -41,22 +44,23 @@ pub(super) fn complete(relation: &Arc<Relation>, table: &Table) -> Arc<Relation>
     Arc::new(Relation { columns, ..Relation::clone(relation) })
 }
 
-/// Completes the rows at these places of `changes`.
+/// Completes the rows at these places.
 ///
 /// # Errors
 ///
 /// Only [`CatalogError::Unavailable`]; then nothing has changed.
 pub(super) async fn fill(
     catalog: &Catalog,
-    changes: &mut [Change],
+    rows: &mut [Row],
     wanted: &[(usize, Filling)],
 ) -> Result<(), CatalogError> {
     for run in wanted.chunk_by(|(_, one), (_, other)| Arc::ptr_eq(&one.relation, &other.relation)) {
         let Some((_, filling)) = run.first() else { continue };
-        let images = run.iter().filter_map(|(at, _)| changes.get(*at)).flat_map(images).collect();
+        let images = run.iter().filter_map(|(at, _)| rows.get(*at));
+        let images = images.flat_map(|row| self::images(&row.change)).collect();
         let mut values = compute(catalog, filling, images).await?;
         for (at, _) in run {
-            if let Some(change) = changes.get_mut(*at) {
+            if let Some(Row { change, .. }) = rows.get_mut(*at) {
                 // In the order in which `images` gave them.
                 change.operation = with(&change.operation, &filling.relation, &mut values);
                 change.relation = Arc::clone(&filling.relation);
@@ -150,13 +154,20 @@ async fn compute(
         column.sources.iter().all(|name| place(name).is_some_and(|value| value != Value::Unchanged))
     };
     let row = |image: &Whole<'_>| {
-        let mut values = computed.next().into_iter().flatten();
-        let made = |column: &Generated| match values.next() {
-            Some(Some(text)) if known(column, image) => Made::Text(text),
-            Some(None) if known(column, image) => Made::Null,
-            _ => Made::Unknown,
+        let mut values = computed.next().unwrap_or_default();
+        // The columns that this row lacks; more may have been made than that.
+        let lacking = relation.columns.iter().skip(image.row.len());
+        let made = |column: &Column| {
+            let mut generated = generation.columns.iter().enumerate();
+            let found = generated.find(|(_, generated)| generated.name == column.name);
+            match found.map(|(at, generated)| (generated, values.get_mut(at))) {
+                Some((generated, Some(value))) if known(generated, image) => {
+                    value.take().map_or(Made::Null, Made::Text)
+                }
+                _ => Made::Unknown,
+            }
         };
-        generation.columns.iter().map(made).collect()
+        lacking.map(made).collect()
     };
     Ok(images.iter().map(row).collect::<Vec<_>>().into_iter())
 }

@@ -50,6 +50,11 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// True if the log has the whole row before the change.
+    pub(super) fn has_whole_old(&self) -> bool {
+        matches!(self.old, Some(Old::Full(_)))
+    }
+
     /// Bytes of all values.
     pub(super) fn size(&self) -> usize {
         self.new.map_or(0, Tuple::size) + self.old.map_or(0, |old| old.tuple().size())

@@ -1,14 +1,14 @@
 //! Who gets what: channels with equal subscriptions are one group.
 //!
 //! A group's frames are rendered once and shared by its members. Members keep
-//! their claims, so that row security can tell them apart within a group.
+//! whose claims they have, so that row security can tell them apart.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use super::{catalog::Casts, rule::Rule, subscription::Binding};
+use super::{catalog::Casts, row_security::Claimant, rule::Rule, subscription::Binding};
 use crate::{
     hub::outbox::Outbox,
     protocol::{Vsn, prepared::Frame},
@@ -50,9 +50,8 @@ pub(super) struct Member {
     /// Commits before this are not for it.
     pub(super) from: Lsn,
     pub(super) outbox: Arc<Outbox>,
-    /// For row security, which is judged per role and claims.
-    #[expect(dead_code, reason = "read by row security")]
-    pub(super) claims: Arc<str>,
+    /// Its role and claims.
+    pub(super) claimant: Arc<Claimant>,
 }
 
 /// All groups, and which of their bindings cover which names.
@@ -101,15 +100,20 @@ impl Groups {
         self.slots.get_mut(at as usize)?.as_mut()
     }
 
-    /// Takes a member out; the group itself if it was the last.
-    pub(super) fn leave(&mut self, at: u32, member: u64) -> Option<Group> {
+    pub(super) fn member(&self, at: u32, member: u64) -> Option<&Member> {
+        self.group(at)?.members.iter().find(|other| other.id == member)
+    }
+
+    /// Takes a member out, and its group if it was the last. None if it left before.
+    pub(super) fn leave(&mut self, at: u32, member: u64) -> Option<(Member, Option<Group>)> {
         let group = self.group_mut(at)?;
-        if let Some(found) = group.members.iter().position(|other| other.id == member) {
-            group.members.swap_remove(found);
-        }
-        if !group.members.is_empty() {
-            return None;
-        }
+        let found = group.members.iter().position(|other| other.id == member)?;
+        let member = group.members.swap_remove(found);
+        let last = group.members.is_empty().then(|| self.remove(at)).flatten();
+        Some((member, last))
+    }
+
+    fn remove(&mut self, at: u32) -> Option<Group> {
         let group = self.slots.get_mut(at as usize)?.take()?;
         self.free.push(at);
         self.by_key.remove(&group.key);
@@ -151,16 +155,21 @@ impl Groups {
 }
 
 impl Group {
-    /// Queues a frame for every member whose subscription covers a commit
-    /// here and answers how many there are.
-    pub(super) fn push(&self, frame: &Frame, commit: Lsn) -> usize {
-        let mut count = 0;
-        for member in self.members.iter().filter(|member| member.from <= commit) {
-            // A full outbox ends its own socket; nothing to do here.
-            member.outbox.push(frame.clone());
-            count += 1;
-        }
-        count
+    /// Queues a frame for every member whose subscription covers a commit here.
+    pub(super) fn push(&self, frame: &Frame, commit: Lsn) {
+        self.covering(commit).for_each(|member| member.push(frame));
+    }
+
+    /// The members whose subscription covers a commit here.
+    pub(super) fn covering(&self, commit: Lsn) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(move |member| member.from <= commit)
+    }
+}
+
+impl Member {
+    /// Queues a frame. A full outbox ends its own socket; nothing to do here.
+    pub(super) fn push(&self, frame: &Frame) {
+        self.outbox.push(frame.clone());
     }
 }
 

@@ -1,9 +1,13 @@
 //! Numbers about changes, one series per tenant.
 
+use std::time::Duration;
+
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+use crate::runtime::clock;
 
 type Labels = [(&'static str, String); 1];
 
@@ -94,5 +98,18 @@ impl Metrics {
             questions: self.questions.get_or_create_owned(&labels),
             latency: self.latency.get_or_create_owned(&labels),
         }
+    }
+}
+
+impl Series {
+    /// Counts a row that went to `ids` subscriptions; it committed at this
+    /// many microseconds since 1970.
+    pub(super) fn delivered(&self, ids: usize, committed_at: i64) {
+        self.rows.inc();
+        self.db_events.inc_by(u64::try_from(ids).unwrap_or(u64::MAX));
+        let committed = Duration::from_micros(u64::try_from(committed_at).unwrap_or_default());
+        // The database's clock may run ahead of ours.
+        let latency = clock::unix_time().saturating_sub(committed);
+        self.latency.observe(latency.as_secs_f64());
     }
 }

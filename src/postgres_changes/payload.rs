@@ -22,14 +22,23 @@ const SMALL_VALUE: usize = 64;
 
 const TOO_LARGE: &str = "Error 413: Payload Too Large";
 
-/// The change object of a row, as one shape shows it.
+/// How a row is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) table: &'a Table,
+    pub(super) shape: &'a Shape,
+    /// `old_record` has the primary key and nothing else.
+    pub(super) keys_only: bool,
+}
+
+/// The change object of a row.
 pub(super) fn change(
     image: &Image<'_>,
-    table: &Table,
-    shape: &Shape,
+    shown: &Shown<'_>,
     committed_at: i64,
     max_record_bytes: usize,
 ) -> Bytes {
+    let shape = shown.shape;
     let mut out = Vec::with_capacity(256 + shape.columns_json.len() + image.size() * 2);
     head(image, &mut out);
     let too_large = image.size() > max_record_bytes;
@@ -41,11 +50,12 @@ pub(super) fn change(
     out.extend_from_slice(&shape.columns_json);
     if image.event != EventFilter::Delete {
         out.extend_from_slice(b",\"record\":");
-        record(table, shape, |column| image.current(column), limit, &mut out);
+        let all = Shown { keys_only: false, ..*shown };
+        record(&all, |column| image.current(column), limit, &mut out);
     }
     if image.event != EventFilter::Insert {
         out.extend_from_slice(b",\"old_record\":");
-        record(table, shape, |column| image.previous(column), limit, &mut out);
+        record(shown, |column| image.previous(column), limit, &mut out);
     }
     out.extend_from_slice(b",\"errors\":");
     if too_large {
@@ -139,16 +149,18 @@ fn errors(text: &str, out: &mut Vec<u8>) {
 }
 
 fn record<'a>(
-    table: &Table,
-    shape: &Shape,
+    shown: &Shown<'_>,
     value: impl Fn(usize) -> Value<'a>,
     limit: usize,
     out: &mut Vec<u8>,
 ) {
     out.push(b'{');
     let mut empty = true;
-    for (at, in_stream) in &shape.columns {
-        let Some(column) = table.columns.get(*at) else { continue };
+    for (at, in_stream) in &shown.shape.columns {
+        let Some(column) = shown.table.columns.get(*at) else { continue };
+        if shown.keys_only && !column.is_key {
+            continue;
+        }
         let value = value(*in_stream);
         if value == Value::Unchanged {
             continue;

@@ -1,57 +1,71 @@
 //! Row changes from the stream to the outboxes.
 //!
-//! Rows wait for a lookup of their table, which happens when the stream
-//! describes it anew: PostgreSQL does so after every change of columns, grants,
-//! policies and row security, so a revoke takes effect with the first row
-//! after it. And they wait for the filters that only PostgreSQL can judge,
-//! which it is asked about all rows at hand at once.
+//! Rows wait for a lookup of their table when the stream describes it anew:
+//! PostgreSQL does so after every change of columns, grants, policies and row
+//! security, so a revoke takes effect with the first row after it. What it does
+//! not tell, changes of roles, is looked up beside the stream every few seconds.
+//!
+//! Rows are made ready a stretch at a time, each with one query for all of its
+//! rows: generated columns are computed, filters that only PostgreSQL can judge
+//! are judged, then row security. They leave in the order of their commits.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     catalog::{Catalog, CatalogError},
     config::Config,
+    deliver::{Row, Rules},
     filter::ask::Answers,
-    generated::{self, Filling},
+    image::Image,
     metrics::Series,
+    row_security::{Judge, Questions, Slot, Verdicts},
     state::{Readiness, State},
     throttle::Throttle,
 };
 use crate::{
-    error_code::ErrorCode,
     replication::{
-        change::{Batch, Change},
-        position::Lsn,
+        change::Batch,
         relation::Relation,
         sink::{ChangeSink, Gap, Start},
     },
-    runtime::clock,
+    runtime,
 };
 
 /// Between tries of a lookup that failed: the database is away.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// A database that keeps refusing a lookup gets this many tries; then the
 /// table is treated as gone, so that it cannot stop all others.
 const MAX_REFUSALS: u32 = 5;
 
-/// Rows judged under one hold of the lock, and in one round of questions.
-const MAX_RUN: usize = 256;
+/// Roles change without a word in the stream: a table with rows is looked up this often.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// Tables whose last lookup is remembered.
+const MAX_CHECKED: usize = 10_000;
+
+/// A stretch ends after so many verdicts, which bounds its memory.
+const MAX_QUESTIONS: usize = 200_000;
 
 /// What the sink and the subscribers share.
 pub(super) struct Shared {
     pub(super) catalog: Catalog,
     pub(super) config: Config,
     throttle: Throttle,
-    series: Series,
+    pub(super) series: Series,
+    rules: Rules,
+    judge: Judge,
     state: Mutex<State>,
     live: watch::Sender<bool>,
+    /// When tables were last looked up again.
+    checked: Mutex<HashMap<u32, Instant>>,
 }
 
 /// The sink to give to the stream. Clones share it.
@@ -59,10 +73,12 @@ pub(super) struct Shared {
 pub struct Pipeline(pub(super) Arc<Shared>);
 
 impl Shared {
-    pub(super) fn new(catalog: Catalog, config: Config, series: Series) -> Self {
-        let (state, live) = (Mutex::default(), watch::Sender::new(false));
-        let throttle = Throttle::new(&config);
-        Self { catalog, config, throttle, series, state, live }
+    pub(super) fn new(catalog: Catalog, judge: Judge, config: Config, series: Series) -> Self {
+        let deletes = judge.config().deletes;
+        let rules = Rules { max_record_bytes: config.max_record_bytes, deletes };
+        let (state, checked) = (Mutex::default(), Mutex::default());
+        let (throttle, live) = (Throttle::new(&config), watch::Sender::new(false));
+        Self { catalog, config, throttle, series, rules, judge, state, live, checked }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,6 +90,14 @@ impl Shared {
     pub(super) async fn until_live(&self) {
         // The sender lives as long as self.
         let _ = self.live.subscribe().wait_for(|live| *live).await;
+    }
+
+    /// Counts the ids that a row went to.
+    fn count(&self, ids: usize, committed_at: i64) {
+        if ids > 0 {
+            self.throttle.record(ids);
+            self.series.delivered(ids, committed_at);
+        }
     }
 
     /// Looks a table up until PostgreSQL answers, and installs the answer.
@@ -104,114 +128,123 @@ impl Shared {
     }
 }
 
-/// How far the rows at hand came.
-enum Progress {
-    /// This many are done.
-    Delivered(usize),
-    /// The first one's table must be looked up.
-    Lookup,
-    /// These rows lack their generated columns.
-    Fill(Vec<(usize, Filling)>),
-    /// PostgreSQL must be asked before any can be delivered.
-    Ask,
-}
+impl Pipeline {
+    async fn take(&self, batches: Vec<Batch>) {
+        let rows = batches.into_iter().flat_map(|batch| {
+            let Batch { commit, committed_at, changes, .. } = batch;
+            changes.into_iter().map(move |change| Row { change, commit, committed_at })
+        });
+        let mut rows: Vec<_> = rows.collect();
+        let mut rows = rows.as_mut_slice();
+        while !rows.is_empty() {
+            let length = self.stretch(rows).await;
+            let (stretch, rest) = rows.split_at_mut(length);
+            let mut answers = self.0.make_ready(stretch).await;
+            let (length, questions) = self.gather(stretch, &mut answers);
+            let (stretch, _) = stretch.split_at(length);
+            self.send(stretch, &mut answers, questions).await;
+            rows = rest;
+        }
+    }
 
-impl Shared {
-    /// Delivers the rows that wait for nothing. Readiness and questions are
-    /// looked at again each time: subscribers come and go while others wait.
-    fn run(
-        &self,
-        commit: Lsn,
-        committed_at: i64,
-        rows: &[Change],
-        answers: &mut Answers,
-    ) -> Progress {
-        let mut state = self.lock();
-        let ready = rows
-            .iter()
-            .take(MAX_RUN)
-            .take_while(|change| state.readiness(&change.relation) != Readiness::Lookup);
-        let ready = ready.count();
-        let rows = rows.get(..ready).unwrap_or_default();
-        if rows.is_empty() {
-            return Progress::Lookup;
+    /// How many of these rows can go together, one at least. A table that was
+    /// described anew ends a stretch: rows before that are not to be shown by
+    /// the new description.
+    async fn stretch(&self, rows: &[Row]) -> usize {
+        for (at, row) in rows.iter().enumerate() {
+            let relation = &row.change.relation;
+            let mut readiness = self.0.lock().readiness(relation);
+            while readiness == Readiness::Lookup {
+                if at > 0 {
+                    return at;
+                }
+                self.0.refresh(relation.oid, Some(relation)).await;
+                readiness = self.0.lock().readiness(relation);
+            }
+            if readiness == Readiness::Ready {
+                self.recheck(relation.oid);
+            }
         }
-        let filling = |(at, change)| Some((at, state.filling(change)?));
-        let fillings: Vec<_> = rows.iter().enumerate().filter_map(filling).collect();
-        if !fillings.is_empty() {
-            return Progress::Fill(fillings);
+        rows.len()
+    }
+
+    /// What row security has to judge first, and for how many of the rows.
+    fn gather(&self, rows: &[Row], answers: &mut Answers) -> (usize, Questions) {
+        let (mut questions, none) = (Questions::default(), Verdicts::default());
+        for (at, row) in rows.iter().enumerate() {
+            let mut state = self.0.lock();
+            if state.readiness(&row.change.relation) == Readiness::Ready {
+                state.ask(row, at, &self.0.rules, &none, answers, &mut questions);
+            }
+            if questions.len() >= MAX_QUESTIONS {
+                return (at + 1, questions);
+            }
         }
-        rows.iter().for_each(|change| state.question(change, answers));
-        if !answers.is_settled() {
-            return Progress::Ask;
+        (rows.len(), questions)
+    }
+
+    async fn send(&self, rows: &[Row], answers: &mut Answers, questions: Questions) {
+        let image = |slot: Slot| rows.get(slot.change()).and_then(|row| Image::of(&row.change));
+        let mut verdicts = Verdicts::default();
+        if !questions.is_empty() {
+            Box::pin(self.0.judge.judge(questions, image, &mut verdicts)).await;
         }
-        let max = self.config.max_record_bytes;
-        let before = self.series.rows.get();
-        for change in rows {
-            if self.throttle.drops() {
-                self.series.dropped.inc();
+        for (at, row) in rows.iter().enumerate() {
+            if self.0.throttle.drops() {
+                self.0.series.dropped.inc();
                 continue;
             }
-            let ids = state.deliver(change, commit, committed_at, max, answers);
-            if ids > 0 {
-                self.throttle.record(ids);
-                self.series.rows.inc();
-                self.series.db_events.inc_by(u64::try_from(ids).unwrap_or(u64::MAX));
-            }
-        }
-        if self.series.rows.get() > before {
-            self.series.latency.observe(seconds_since(committed_at));
-        }
-        Progress::Delivered(ready)
-    }
-
-    /// Completes rows, or waits a little if the database is away.
-    async fn fill(&self, rows: &mut [Change], wanted: &[(usize, Filling)]) {
-        if let Err(error) = generated::fill(&self.catalog, rows, wanted).await {
-            tracing::warn!(%error, "cannot compute generated columns, trying again");
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    /// Asks until PostgreSQL answers: what is not judged is not delivered.
-    async fn answer(&self, answers: &mut Answers) {
-        self.series.questions.inc();
-        match self.catalog.answer(answers).await {
-            Ok(hopeless) => {
-                for (asked, problem) in hopeless {
-                    tracing::warn!(
-                        code = %ErrorCode::UnableToSubscribeToPostgres, problem,
-                        "a filter is given up: PostgreSQL cannot evaluate it"
-                    );
-                    self.lock().tell_hopeless(&asked, &problem);
+            let relation = &row.change.relation;
+            loop {
+                let mut missing = Questions::default();
+                let is_known = {
+                    let mut state = self.0.lock();
+                    match state.readiness(relation) {
+                        Readiness::Ignored => break,
+                        Readiness::Ready => {
+                            let rules = &self.0.rules;
+                            let sent =
+                                state.deliver(row, at, rules, &verdicts, answers, &mut missing);
+                            if let Some(ids) = sent {
+                                self.0.count(ids, row.committed_at);
+                                break;
+                            }
+                            true
+                        }
+                        Readiness::Lookup => false,
+                    }
+                };
+                // Somebody came, or a role lost its exemption, meanwhile.
+                if !is_known {
+                    self.0.refresh(relation.oid, Some(relation)).await;
+                } else if answers.is_settled() {
+                    Box::pin(self.0.judge.judge(missing, image, &mut verdicts)).await;
+                } else {
+                    self.0.answer(answers).await;
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot have filters judged, trying again");
-                tokio::time::sleep(RETRY).await;
-            }
         }
     }
-}
 
-impl Shared {
-    /// Finds the subscribed tables that are no longer published and tells
-    /// their subscribers. A table that comes back is told by its first row.
-    pub(super) async fn check_publication(&self) {
-        let known = self.lock().oids();
-        if known.is_empty() {
-            return;
-        }
-        match self.catalog.unpublished(known).await {
-            // A look at each decides: it knows what else happened meanwhile.
-            Ok(gone) => {
-                for oid in gone {
-                    let relation = self.lock().relation(oid);
-                    self.refresh(oid, relation.as_ref()).await;
-                }
+    /// Looks a table up again, beside the stream, if that was not done lately.
+    fn recheck(&self, oid: u32) {
+        let now = Instant::now();
+        {
+            let mut checked = self.0.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            if checked.len() >= MAX_CHECKED {
+                checked.clear();
             }
-            Err(error) => tracing::debug!(%error, "cannot look at the publication"),
+            let last = checked.entry(oid).or_insert(now);
+            if now - *last < RECHECK {
+                return;
+            }
+            *last = now;
         }
+        let shared = Arc::clone(&self.0);
+        runtime::spawn("table-recheck", async move {
+            let relation = shared.lock().relation(oid);
+            shared.refresh(oid, relation.as_ref()).await;
+        });
     }
 }
 
@@ -234,34 +267,16 @@ impl ChangeSink for Pipeline {
     }
 
     async fn deliver(&self, batch: Batch) {
-        let Batch { commit, committed_at, mut changes, .. } = batch;
-        let mut answers = Answers::default();
-        let mut rest = changes.as_mut_slice();
-        while let Some(first) = rest.first() {
-            match self.0.run(commit, committed_at, rest, &mut answers) {
-                Progress::Delivered(count) => {
-                    rest = rest.get_mut(count..).unwrap_or_default();
-                    answers = Answers::default();
-                }
-                Progress::Lookup => {
-                    self.0.refresh(first.relation.oid, Some(&first.relation)).await;
-                }
-                Progress::Fill(wanted) => self.0.fill(rest, &wanted).await,
-                Progress::Ask => self.0.answer(&mut answers).await,
-            }
-        }
+        self.take(vec![batch]).await;
+    }
+
+    async fn deliver_all(&self, batches: Vec<Batch>) {
+        self.take(batches).await;
     }
 
     fn interrupted(&self) {
         self.0.live.send_replace(false);
     }
-}
-
-/// Seconds since a moment in microseconds since 1970; zero for the clock of a
-/// database that runs ahead of ours.
-fn seconds_since(moment: i64) -> f64 {
-    let moment = Duration::from_micros(u64::try_from(moment).unwrap_or_default());
-    clock::unix_time().saturating_sub(moment).as_secs_f64()
 }
 
 impl fmt::Debug for Shared {

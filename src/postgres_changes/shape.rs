@@ -14,6 +14,8 @@ pub(super) struct Shape {
     pub(super) role: Arc<str>,
     pub(super) select: Option<Vec<Arc<str>>>,
     pub(super) verdict: Verdict,
+    /// Row security applies to the role.
+    pub(super) is_judged: bool,
     /// Visible columns: place in the table and in the stream's tuples.
     pub(super) columns: Vec<(usize, usize)>,
     /// The `columns` of a change, rendered.
@@ -27,7 +29,7 @@ pub(super) struct Shape {
 pub(super) enum Verdict {
     /// It is shown.
     Show,
-    /// Nothing: the role is gone, or row security applies to it.
+    /// Nothing: the role is gone.
     Hide,
     /// Inserts and updates are announced as errors.
     Error(&'static str),
@@ -59,13 +61,13 @@ impl Shape {
         let mut keys = table.columns.iter().enumerate().filter(|(_, column)| column.is_key);
         let verdict = match view {
             None => Verdict::Hide,
-            Some(view) if table.row_security && !view.exempt => Verdict::Hide,
             Some(_) if !table.has_key() => Verdict::Error(NO_KEY),
             Some(_) if !keys.all(|(at, _)| readable(at)) => Verdict::Error(UNAUTHORIZED),
             Some(_) => Verdict::Show,
         };
+        let is_judged = table.row_security && view.is_some_and(|view| !view.exempt);
         let columns_json = columns_json(table, &columns);
-        Self { role, select, verdict, columns, columns_json, rules: 0 }
+        Self { role, select, verdict, is_judged, columns, columns_json, rules: 0 }
     }
 
     /// The error that stands for a row, if it is not to be shown as it is.

@@ -9,8 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
-
 use super::{
     catalog::{Casts, Described},
     filter::ask::{Answers, Asked},
@@ -18,10 +16,12 @@ use super::{
     image::Image,
     members::{GroupKey, Groups, Member, Use},
     payload,
+    row_security::Claimants,
     rule::Rule,
     table::{Readers, TableState},
 };
 use crate::{
+    hub::outbox::Outbox,
     protocol::prepared::Frame,
     replication::{
         change::Change,
@@ -36,7 +36,7 @@ const MAX_IGNORED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) groups: Groups,
-    tables: HashMap<u32, TableState>,
+    pub(super) tables: HashMap<u32, TableState>,
     /// Oid and version of descriptions that no binding covers.
     ignored: HashMap<u32, u64>,
     /// Bindings whose channels were told that their table is gone.
@@ -45,7 +45,8 @@ pub(super) struct State {
     tickets: u64,
     installed: u64,
     members: u64,
-    readers: Readers,
+    claimants: Claimants,
+    pub(super) readers: Readers,
 }
 
 /// What a row needs before it can be judged.
@@ -71,10 +72,16 @@ pub(super) struct Entry<'a> {
     pub(super) key: GroupKey,
     pub(super) rules: Vec<(Arc<Rule>, Arc<Casts>)>,
     pub(super) tables: Vec<&'a Described>,
-    pub(super) member: Member,
+    /// Where its frames go.
+    pub(super) outbox: Arc<Outbox>,
+    /// Commits before this are not for it.
+    pub(super) from: Lsn,
+    pub(super) claims: Arc<str>,
     pub(super) moment: Moment,
     /// Queued before any change.
     pub(super) ready: Vec<Frame>,
+    /// The subscriber that leaves as this one enters: nothing in between.
+    pub(super) replaces: Option<(u32, u64)>,
 }
 
 impl State {
@@ -150,6 +157,11 @@ impl State {
         ticket: u64,
     ) -> bool {
         let newer = self.tables.get(&oid).filter(|table| table.ticket > ticket);
+        let relation = match newer {
+            Some(table) => table.relation.clone().or_else(|| relation.cloned()),
+            None => relation.cloned(),
+        };
+        let relation = relation.as_ref();
         let described = match newer {
             Some(table) => {
                 let (table, roles) = (Arc::clone(&table.table), table.roles.clone());
@@ -233,11 +245,20 @@ impl State {
         }
         self.members += 1;
         let id = self.members;
-        for frame in entry.ready {
-            entry.member.outbox.push(frame);
+        let Entry { outbox, mut from, claims, replaces, .. } = entry;
+        if let Some(before) = replaces.and_then(|(group, id)| self.groups.member(group, id)) {
+            // Rows on their way went to neither yet.
+            from = before.from;
         }
+        for frame in entry.ready {
+            outbox.push(frame);
+        }
+        let claimant = self.claimants.enter(&entry.key.role, &claims);
         if let Some(group) = self.groups.group_mut(at) {
-            group.members.push(Member { id, ..entry.member });
+            group.members.push(Member { id, from, outbox, claimant });
+        }
+        if let Some((group, member)) = replaces {
+            self.leave(group, member);
         }
         Ok((at, id))
     }
@@ -258,7 +279,9 @@ impl State {
     /// Takes a subscriber out, and its group's rules if it was the last.
     pub(super) fn leave(&mut self, group: u32, member: u64) {
         let number = group;
-        let Some(group) = self.groups.leave(group, member) else { return };
+        let Some((member, group)) = self.groups.leave(group, member) else { return };
+        self.claimants.leave(&member.claimant);
+        let Some(group) = group else { return };
         self.bereft.retain(|used| used.group != number);
         for (oid, at, used) in group.places {
             let Some(table) = self.tables.get_mut(&oid) else { continue };
@@ -302,50 +325,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// Sends a row to its readers and answers how many ids it went to. The
-    /// table must be ready and the row's questions answered.
-    pub(super) fn deliver(
-        &mut self,
-        change: &Change,
-        commit: Lsn,
-        committed_at: i64,
-        max_record_bytes: usize,
-        answers: &mut Answers,
-    ) -> usize {
-        let Some(image) = Image::of(change) else { return 0 };
-        let Some(table) = self.tables.get(&change.relation.oid) else { return 0 };
-        let mut readers = std::mem::take(&mut self.readers);
-        table.readers(&image, answers, &mut readers);
-        let mut delivered = 0;
-        // Rendered when first needed: the shape, then its change object.
-        let mut rendered = Vec::new();
-        for run in readers
-            .chunk_by(|(one, shape), (other, same)| (one.group, shape) == (other.group, same))
-        {
-            let Some((Use { group, .. }, at)) = run.first() else { continue };
-            let (Some(group), Some(shape)) = (self.groups.group(*group), table.shape(*at)) else {
-                continue;
-            };
-            if !group.members.iter().any(|member| member.from <= commit) {
-                continue;
-            }
-            let known = rendered.iter().find(|(known, _)| known == at);
-            let data = if let Some((_, data)) = known {
-                Bytes::clone(data)
-            } else {
-                let data = table.render(&image, shape, committed_at, max_record_bytes);
-                rendered.push((*at, data.clone()));
-                data
-            };
-            let bindings = &group.key.bindings;
-            let ids = run.iter().filter_map(|(used, _)| bindings.get(used.binding as usize));
-            let frame = payload::frame(&group.key, image.event, ids.map(|item| item.id), &data);
-            delivered += group.push(&frame, commit) * run.len();
-        }
-        self.readers = readers;
-        delivered
     }
 
     /// Tells channels that named a table that it gives no more changes: it is
@@ -426,7 +405,7 @@ fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
         {
             let (schema, table) = (&now.table.schema, &now.table.name);
             let message = format!(
-                "Changes of {schema}.{table} are no longer delivered: its columns, privileges or row security changed. Please subscribe again"
+                "Changes of {schema}.{table} are no longer delivered: its columns or privileges changed. Please subscribe again"
             );
             group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
         }

@@ -8,20 +8,24 @@ use crate::{
     postgres::value::TypeShape,
     postgres_changes::{
         catalog::{RoleView, Table, TableColumn},
+        deliver::{Row, Rules},
         filter::{
             ask::Answers,
             compare::Kind,
             compile::{AskedType, ColumnType},
         },
+        row_security::{DeleteVisibility, Questions, Side, Slot, Verdicts},
         subscription::Binding,
     },
     protocol::{Vsn, prepared::Frame},
     replication::{
-        change::{Cell, Old, Operation, Tuple},
+        change::{Cell, Change, Old, Operation, Tuple},
         relation::{Column, ReplicaIdentity},
     },
     topic::Topic,
 };
+
+const RULES: Rules = Rules { max_record_bytes: 1000, deletes: DeleteVisibility::Strict };
 
 const COLUMNS: [(&str, u32, &str, bool); 3] =
     [("id", 23, "int4", true), ("title", 25, "text", false), ("note", 25, "text", false)];
@@ -118,6 +122,18 @@ impl World {
     }
 
     fn reader(&mut self, topic: &str, vsn: Vsn, role: &str, items: &[&str], from: u64) -> Reader {
+        self.successor(topic, vsn, role, items, from, None)
+    }
+
+    fn successor(
+        &mut self,
+        topic: &str,
+        vsn: Vsn,
+        role: &str,
+        items: &[&str],
+        from: u64,
+        replaces: Option<(u32, u64)>,
+    ) -> Reader {
         let outbox = Arc::new(Outbox::new(1 << 20));
         let bindings: Vec<_> = items.iter().map(|item| Binding::parse(item).unwrap()).collect();
         let rules = bindings
@@ -131,13 +147,18 @@ impl World {
             role: Arc::from(role),
             bindings: bindings.into(),
         };
-        let member =
-            Member { id: 0, from: Lsn(from), outbox: Arc::clone(&outbox), claims: Arc::from("{}") };
-        let (tables, moment) = (vec![&self.described], self.state.moment());
-        let entry = self
-            .state
-            .enter(Entry { key, rules, tables, member, moment, ready: Vec::new() })
-            .unwrap();
+        let entry = Entry {
+            key,
+            rules,
+            tables: vec![&self.described],
+            outbox: Arc::clone(&outbox),
+            from: Lsn(from),
+            claims: Arc::from("{}"),
+            moment: self.state.moment(),
+            ready: Vec::new(),
+            replaces,
+        };
+        let entry = self.state.enter(entry).unwrap();
         Reader { outbox, entry }
     }
 
@@ -152,8 +173,11 @@ impl World {
             self.lookup();
         }
         let change = Change { relation: Arc::clone(&self.relation), operation };
-        let answers = &mut Answers::default();
-        self.state.deliver(&change, Lsn(commit), 1_767_323_045_678_901, 1000, answers);
+        let row = Row { change, commit: Lsn(commit), committed_at: 1_767_323_045_678_901 };
+        let (rules, verdicts) = (RULES, Verdicts::default());
+        // What would have to be judged is not judged here, and so not delivered.
+        let (answers, questions) = (&mut Answers::default(), &mut Questions::default());
+        self.state.deliver(&row, 0, &rules, &verdicts, answers, questions);
     }
 }
 
@@ -275,18 +299,85 @@ fn columns_without_privilege_are_neither_shown_nor_filtered_by() {
 }
 
 #[test]
-fn row_security_and_missing_roles_hide_everything() {
-    for hidden in [described(true, &[("anon", SEEN)]), described(false, &[])] {
-        let mut world = World::new(described(false, &[("anon", SEEN)]));
-        let reader = world.reader("realtime:r", Vsn::V2, "anon", &[ALL], 0);
-        world.row(insert([Some("1"), None, None]), 5);
-        world.relation = relation(2);
-        world.described = hidden;
-        world.row(insert([Some("2"), None, None]), 6);
-        let texts = reader.texts();
-        assert_eq!(texts.len(), 2);
-        assert!(texts[1].contains("\"system\""), "{}", texts[1]);
-    }
+fn a_role_that_is_gone_sees_nothing_and_is_told() {
+    let mut world = World::new(described(false, &[("anon", SEEN)]));
+    let reader = world.reader("realtime:r", Vsn::V2, "anon", &[ALL], 0);
+    world.row(insert([Some("1"), None, None]), 5);
+    world.relation = relation(2);
+    world.described = described(false, &[]);
+    world.row(insert([Some("2"), None, None]), 6);
+    let texts = reader.texts();
+    assert_eq!(texts.len(), 2);
+    assert!(texts[1].contains("\"system\""), "{}", texts[1]);
+}
+
+#[test]
+fn with_row_security_a_row_waits_for_its_verdict() {
+    let mut world = World::new(described(true, &[("anon", SEEN)]));
+    let reader = world.reader("realtime:r", Vsn::V2, "anon", &[ALL], 0);
+    let claimant = {
+        let group = world.state.groups.group(reader.entry.0).unwrap();
+        group.members[0].claimant.id
+    };
+    world.lookup();
+    let change = |operation| Change { relation: relation(1), operation };
+    let mut asked = |change: &Change, rules: &Rules, verdicts: &Verdicts| {
+        let row = Row { change: change.clone(), commit: Lsn(5), committed_at: 0 };
+        let mut missing = Questions::default();
+        let answers = &mut Answers::default();
+        let sent = world.state.deliver(&row, 3, rules, verdicts, answers, &mut missing);
+        (sent.is_some(), missing.len(), reader.texts())
+    };
+    let slot = |side| Slot::new(3, side);
+    let compatible = Rules { deletes: DeleteVisibility::Compatible, ..RULES };
+    let mut none = Verdicts::default();
+    let (mut hidden, mut seen) = (Verdicts::default(), Verdicts::default());
+    hidden.set(claimant, slot(Side::Current), false);
+    seen.set(claimant, slot(Side::Current), true);
+
+    let row = change(insert([Some("1"), None, None]));
+    assert_eq!(asked(&row, &RULES, &none), (false, 1, vec![]));
+    assert_eq!(asked(&row, &RULES, &hidden), (true, 0, vec![]));
+    assert_eq!(asked(&row, &RULES, &seen).2.len(), 1);
+
+    let old = || Old::Full(tuple([Some("1"), Some("was"), None]));
+    let row = change(Operation::Delete { old: old() });
+    assert_eq!(asked(&row, &RULES, &none), (false, 1, vec![]));
+    assert_eq!(asked(&row, &RULES, &hidden), (true, 0, vec![]));
+    assert!(asked(&row, &RULES, &seen).2[0].contains(r#""old_record":{"id":1},"#));
+    assert!(asked(&row, &compatible, &none).2[0].contains(r#""old_record":{"id":1},"#));
+
+    let new = tuple([Some("1"), Some("is"), None]);
+    let row = change(Operation::Update { old: Some(old()), new });
+    assert_eq!(asked(&row, &RULES, &none), (false, 2, vec![]));
+    let texts = asked(&row, &compatible, &seen).2;
+    assert!(texts[0].contains(r#""old_record":{"id":1,"title":"was","note":null}"#));
+    seen.set(claimant, slot(Side::Old), false);
+    assert!(asked(&row, &RULES, &seen).2[0].contains(r#""old_record":{"id":1},"#));
+    seen.set(claimant, slot(Side::Old), true);
+    assert!(asked(&row, &RULES, &seen).2[0].contains(r#""title":"was""#));
+
+    none.set(claimant + 1, slot(Side::Current), true);
+    let key = Old::Key(tuple([Some("1"), None, None]));
+    assert_eq!(asked(&change(Operation::Delete { old: key }), &RULES, &none).2.len(), 1);
+}
+
+#[test]
+fn who_takes_anothers_place_gets_what_it_would_have_got() {
+    let mut world = World::new(described(false, &[("anon", SEEN)]));
+    let before = world.reader("realtime:r", Vsn::V2, "anon", &[ALL], 3);
+    world.row(insert([Some("1"), None, None]), 4);
+    // It comes at position 9 while rows before that are still on their way.
+    let replaces = Some(before.entry);
+    let after = world.successor("realtime:r", Vsn::V2, "anon", &[ALL], 9, replaces);
+    world.row(insert([Some("2"), None, None]), 5);
+    world.row(insert([Some("3"), None, None]), 10);
+    assert_eq!((before.frames().len(), after.frames().len()), (1, 2));
+    // Its place is nobody's any more.
+    world.state.leave(before.entry.0, before.entry.1);
+    let late = world.successor("realtime:r", Vsn::V2, "anon", &[ALL], 12, replaces);
+    world.row(insert([Some("4"), None, None]), 11);
+    assert_eq!((after.frames().len(), late.frames().len()), (1, 0));
 }
 
 #[test]

@@ -14,8 +14,9 @@ use super::{
     condition,
     config::Config,
     inspect,
-    members::{GroupKey, Member},
+    members::GroupKey,
     pipeline::{Pipeline, Shared},
+    row_security::Judge,
     rule::{Problem, Rule},
     state::{Entry, Moment},
     subscription::Binding,
@@ -68,6 +69,9 @@ pub struct Subscribe {
     /// Queued the moment the subscription is in place, before any change: the
     /// system message that says so; before it the join's reply, if that waits.
     pub ready: Vec<Frame>,
+    /// A subscription of the same channel that this one takes the place of,
+    /// without missing or doubling a row. If there is an error it stays.
+    pub replaces: Option<Place>,
 }
 
 /// Why there is no subscription.
@@ -85,9 +89,15 @@ pub struct SubscribeError {
 /// A live subscription; dropping it ends it.
 pub struct Registration {
     shared: Arc<Shared>,
+    place: Place,
+    problems: Vec<String>,
+}
+
+/// Names a subscription without keeping it alive. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
     group: u32,
     member: u64,
-    problems: Vec<String>,
 }
 
 impl Registration {
@@ -98,12 +108,21 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// What to put into [`Subscribe::replaces`].
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
 impl PostgresChanges {
-    /// A pipeline that asks `pool` about tables and roles.
-    pub fn new(config: Config, pool: Pool) -> Self {
+    /// A pipeline that asks `pool` about tables and roles, and `judges`, whose
+    /// sessions nobody else may use, about rows.
+    pub fn new(config: Config, pool: Pool, judges: Pool) -> Self {
         let series = config.series();
         let catalog = Catalog::new(pool, Arc::clone(&config.publication), series.lookups.clone());
-        let shared = Arc::new(Shared::new(catalog, config, series));
+        let judge = Judge::new(config.row_security.clone(), judges);
+        let shared = Arc::new(Shared::new(catalog, judge, config, series));
         Self { shared, descriptions: Arc::default() }
     }
 
@@ -221,12 +240,12 @@ impl PostgresChanges {
         let rules = prepared.iter().map(|p| (Arc::clone(&p.rule), Arc::clone(&p.casts))).collect();
         let tables = prepared.iter().flat_map(|prepared| prepared.tables.iter()).collect();
         let (outbox, claims) = (Arc::clone(&request.outbox), Arc::clone(&request.claims));
-        let member = Member { id: 0, from, outbox, claims };
         let ready = request.ready.clone();
-        let entry = Entry { key, rules, tables, member, moment, ready };
+        let replaces = request.replaces.map(|place| (place.group, place.member));
+        let entry = Entry { key, rules, tables, outbox, from, claims, moment, ready, replaces };
         let (group, member) = self.shared.lock().enter(entry)?;
-        let shared = Arc::clone(&self.shared);
-        Ok(Registration { shared, group, member, problems: Vec::new() })
+        let (shared, place) = (Arc::clone(&self.shared), Place { group, member });
+        Ok(Registration { shared, place, problems: Vec::new() })
     }
 
     /// Everything about a request that PostgreSQL must be asked for, and what
@@ -342,16 +361,6 @@ async fn prepare(
         asked.extend(fitted.tests.iter().flat_map(|(_, test)| test.asks()).cloned());
     }
     catalog.check_questions(&asked).await.map_err(fail)?;
-    let hidden = |described: &Described| {
-        let exempt = described.roles.get(role).is_some_and(|view| view.exempt);
-        described.table.row_security && !exempt
-    };
-    if tables.iter().all(hidden) {
-        return Err(refused(format!(
-            "Unable to subscribe to changes with given parameters. Row level security is enabled on the table and this version of the server does not deliver changes of such tables to the role {role} yet: {}",
-            inspect::binding(binding)
-        )));
-    }
     let (binding, rule, casts) = (binding.clone(), Arc::new(rule), Arc::new(casts));
     Ok(Prepared { binding, rule, casts, tables })
 }
@@ -369,12 +378,12 @@ fn unavailable(error: &CatalogError) -> SubscribeError {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.lock().leave(self.group, self.member);
+        self.shared.lock().leave(self.place.group, self.place.member);
     }
 }
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("Registration").field("place", &self.place).finish_non_exhaustive()
     }
 }

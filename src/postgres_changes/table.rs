@@ -126,6 +126,11 @@ impl TableState {
         self.shapes.get(at)
     }
 
+    /// True if row security has a say for any reader.
+    pub(super) fn has_judged(&self) -> bool {
+        self.table.row_security && self.shapes.iter().any(|shape| shape.is_judged)
+    }
+
     /// True if readers of this rule are to hear that they get nothing.
     pub(super) fn is_silent(&self, matcher: &Matcher) -> bool {
         matcher.is_broken()
@@ -161,17 +166,21 @@ impl TableState {
         into.sort_unstable_by_key(|(used, shape)| (used.group, *shape, used.binding));
     }
 
-    /// The change object as a shape shows it.
+    /// The change object as a shape shows it; of the old row the key only, if so.
     pub(super) fn render(
         &self,
         image: &Image<'_>,
         shape: &Shape,
         committed_at: i64,
         max_record_bytes: usize,
+        keys_only: bool,
     ) -> Bytes {
         match shape.error(image.event) {
             Some(text) => payload::failure(image, text),
-            None => payload::change(image, &self.table, shape, committed_at, max_record_bytes),
+            None => {
+                let shown = payload::Shown { table: &self.table, shape, keys_only };
+                payload::change(image, &shown, committed_at, max_record_bytes)
+            }
         }
     }
 

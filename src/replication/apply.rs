@@ -1,6 +1,9 @@
 //! The apply loop: frames off the link, batches to the sink, confirmations back.
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
+    change::Batch,
     error::StreamError,
     link::{Event, Link},
     metrics::Series,
@@ -22,6 +25,20 @@ pub(super) enum Ended {
     Broken(StreamError),
 }
 
+/// Changes that are handed over together, if they are there already.
+const GROUP: usize = 256;
+
+/// What the frames that have come add up to.
+#[derive(Debug, Default)]
+struct Group {
+    batches: Vec<Batch>,
+    changes: usize,
+    confirm: Option<Lsn>,
+    /// The frames' places in the queue, kept until all are handed off.
+    places: Vec<OwnedSemaphorePermit>,
+    broken: Option<StreamError>,
+}
+
 /// Runs until the stream breaks or a drain begins. A batch is never abandoned
 /// half delivered: the loop only ends between two.
 pub(super) async fn apply<S: ChangeSink>(
@@ -37,48 +54,78 @@ pub(super) async fn apply<S: ChangeSink>(
             () = drain.started() => return Ended::Drained,
             event = link.events.recv() => event,
         };
-        let (frame, _place) = match event {
-            Some(Event::Frame(frame, place)) => (frame, place),
-            Some(Event::End(error)) => return Ended::Broken(error.into()),
+        let mut group = Group::default();
+        match event {
+            Some(event) => group.take(event, assembler, series),
             // Stopped from elsewhere: the guard.
             None => return Ended::Broken(StreamError::OverBudget),
-        };
-        match frame {
-            Frame::Data { message, .. } => {
-                if let Err(error) = take(link, assembler, sink, series, &message).await {
-                    return Ended::Broken(error);
-                }
-            }
-            // Everything up to there has been sent, came through the same
-            // queue, and was handed off: other tables' log is no longer needed.
-            Frame::KeepAlive { wal_end, .. } if assembler.is_idle() => link.confirm(Lsn(wal_end)),
-            Frame::KeepAlive { .. } => {}
+        }
+        // What came while the sink was busy goes together.
+        while group.has_room()
+            && let Ok(event) = link.events.try_recv()
+        {
+            group.take(event, assembler, series);
+        }
+        if !group.batches.is_empty() {
+            sink.deliver_all(group.batches).await;
+        }
+        if let Some(lsn) = group.confirm {
+            link.confirm(lsn);
+        }
+        if let Some(error) = group.broken {
+            return Ended::Broken(error);
         }
     }
 }
 
-async fn take<S: ChangeSink>(
-    link: &Link,
-    assembler: &mut Assembler,
-    sink: &S,
-    series: &Series,
-    message: &bytes::Bytes,
-) -> Result<(), StreamError> {
-    let (batch, confirm) = match assembler.push(pgoutput::decode(message)?)? {
-        Step::Nothing => return Ok(()),
-        Step::Batch(batch) => (Some(batch), None),
-        Step::End { batch, confirm } => (batch, Some(confirm)),
-    };
-    if let Some(batch) = batch {
-        series.changes.inc_by(batch.changes.len() as u64);
-        if batch.is_last {
-            series.transactions.inc();
-            series.last_commit.set(batch.committed_at / 1_000_000);
+impl Group {
+    fn has_room(&self) -> bool {
+        self.broken.is_none() && self.changes < GROUP
+    }
+
+    fn take(&mut self, event: Event, assembler: &mut Assembler, series: &Series) {
+        let (frame, place) = match event {
+            Event::Frame(frame, place) => (frame, place),
+            Event::End(error) => {
+                self.broken = Some(error.into());
+                return;
+            }
+        };
+        self.places.push(place);
+        match frame {
+            Frame::Data { message, .. } => {
+                self.broken = self.assemble(assembler, series, &message).err();
+            }
+            // Everything up to there has been sent, came through the same
+            // queue, and is handed off first: other tables' log is no longer needed.
+            Frame::KeepAlive { wal_end, .. } if assembler.is_idle() => {
+                self.confirm = Some(Lsn(wal_end));
+            }
+            Frame::KeepAlive { .. } => {}
         }
-        sink.deliver(batch).await;
     }
-    if let Some(lsn) = confirm {
-        link.confirm(lsn);
+
+    fn assemble(
+        &mut self,
+        assembler: &mut Assembler,
+        series: &Series,
+        message: &bytes::Bytes,
+    ) -> Result<(), StreamError> {
+        let (batch, confirm) = match assembler.push(pgoutput::decode(message)?)? {
+            Step::Nothing => return Ok(()),
+            Step::Batch(batch) => (Some(batch), None),
+            Step::End { batch, confirm } => (batch, Some(confirm)),
+        };
+        if let Some(batch) = batch {
+            series.changes.inc_by(batch.changes.len() as u64);
+            if batch.is_last {
+                series.transactions.inc();
+                series.last_commit.set(batch.committed_at / 1_000_000);
+            }
+            self.changes += batch.changes.len();
+            self.batches.push(batch);
+        }
+        self.confirm = confirm.or(self.confirm);
+        Ok(())
     }
-    Ok(())
 }

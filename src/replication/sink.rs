@@ -16,6 +16,16 @@ pub trait ChangeSink: Send + Sync + 'static {
     /// position may be confirmed to PostgreSQL.
     fn deliver(&self, batch: Batch) -> impl Future<Output = ()> + Send;
 
+    /// Takes several batches over, in order; as [`ChangeSink::deliver`]. For
+    /// sinks to which many small transactions at once come cheaper.
+    fn deliver_all(&self, batches: Vec<Batch>) -> impl Future<Output = ()> + Send {
+        async {
+            for batch in batches {
+                self.deliver(batch).await;
+            }
+        }
+    }
+
     /// The stream broke and is being restored. What commits meanwhile still
     /// comes, unless the next [`Start`] says there is a gap.
     fn interrupted(&self);

@@ -30,6 +30,11 @@ pub struct Changes {
     attempt: u32,
     /// What is wrong with items that were left out; told once.
     problems: Vec<String>,
+    /// An attempt is under way. Another waits for it: two at a time could both
+    /// deliver, or neither.
+    is_trying: bool,
+    /// The token changed meanwhile.
+    is_outdated: bool,
     /// Ends the subscription when dropped.
     registration: Option<Registration>,
 }
@@ -87,6 +92,10 @@ pub fn subscribe(context: &Context, channel: &mut Channel, tasks: &mut Tasks) {
 }
 
 fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, pause: Duration) {
+    if channel.changes.is_trying {
+        channel.changes.is_outdated = true;
+        return;
+    }
     channel.changes.attempt += 1;
     let bindings = match &channel.changes.wanted {
         Wanted::Nothing => return,
@@ -113,7 +122,10 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
             Status::Ok,
             "Subscribed to PostgreSQL",
         )],
+        replaces: channel.changes.registration.as_ref().map(Registration::place),
     };
+    channel.changes.is_trying = true;
+    channel.changes.is_outdated = false;
     let engine = context.services.changes.clone();
     let (topic, id, number) = (channel.key.topic.clone(), channel.id, channel.changes.attempt);
     tasks.push(Box::pin(async move {
@@ -128,6 +140,8 @@ pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attem
     if attempt.number != channel.changes.attempt {
         return;
     }
+    channel.changes.is_trying = false;
+    let is_outdated = std::mem::take(&mut channel.changes.is_outdated);
     match attempt.result {
         Ok(registration) => {
             let mut problems = std::mem::take(&mut channel.changes.problems);
@@ -136,9 +150,10 @@ pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attem
                 let (who, status) = (Extension::PostgresChanges, Status::Error);
                 context.outbox.push(channel.system(context.vsn, who, status, problem));
             }
-            // The old subscription, if any, ends here: after the new one began.
+            // The old one, if any, has left as this one entered.
             channel.changes.registration = Some(registration);
         }
+        Err(_) if is_outdated => {}
         Err(error) => {
             channel.changes.registration = None;
             context.services.metrics.error(ErrorCode::UnableToSubscribeToPostgres);
@@ -149,5 +164,8 @@ pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attem
                 subscribe_after(context, channel, tasks, Duration::from_secs(5));
             }
         }
+    }
+    if is_outdated {
+        subscribe(context, channel, tasks);
     }
 }

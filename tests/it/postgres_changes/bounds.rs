@@ -30,7 +30,7 @@ fn tenant(max_events_per_second: u64) -> Arc<Tenant> {
 async fn changes_over_the_rate_are_dropped_or_kept_as_the_settings_say() {
     for surplus in [Surplus::Drop, Surplus::Keep] {
         let config = Config { tenant: Some(tenant(1)), surplus, ..Config::default() };
-        let bench = Bench::with(config, "").await;
+        let bench = Bench::configured(config, "").await;
         let room = bench.subscribe(&[todos("*")], "anon").await.unwrap();
         bench.sql("insert into todos select generate_series(1, 400)").await;
         assert_eq!(room.frames(400).await.len(), 400);
@@ -52,7 +52,7 @@ async fn changes_over_the_rate_are_dropped_or_kept_as_the_settings_say() {
 #[tokio::test]
 async fn good_bindings_are_kept_where_the_settings_say_so() {
     let config = Config { keeps_partial: true, ..Config::default() };
-    let bench = Bench::with(config, "").await;
+    let bench = Bench::configured(config, "").await;
     let items =
         [filtered("nope=eq.1"), todos("INSERT"), json!({"schema": "public", "table": "no"})];
     let room = bench.subscribe(&items, "anon").await.unwrap();
@@ -70,7 +70,7 @@ async fn good_bindings_are_kept_where_the_settings_say_so() {
 #[tokio::test]
 async fn bindings_and_conditions_are_bounded() {
     let config = Config { max_bindings: 2, max_filters: 2, ..Config::default() };
-    let bench = Bench::with(config, "").await;
+    let bench = Bench::configured(config, "").await;
     assert!(bench.subscribe(&[todos("*"), filtered("id=gt.1,id=lt.5")], "anon").await.is_ok());
     let many = bench.subscribe(&[todos("*"), todos("INSERT"), todos("DELETE")], "anon").await;
     let told = many.err().unwrap().message;

@@ -1,0 +1,132 @@
+-- Judges one unit of judge.sql, which puts in the table's row type, its name,
+-- the condition of its policies and how to plan it.
+--
+-- Each try runs in a subtransaction that is always undone: what raises costs
+-- nobody else an answer, and what functions set or write does not reach the
+-- next asker.
+--
+-- The first turn has no rows and runs as the server's user. It resolves the
+-- names in the condition, which PostgreSQL did when the policy was made: a role
+-- needs no USAGE on their schemas. From the second turn on, plan, functions and
+-- tables are the role's own. One plan serves all askers.
+#variable_conflict use_column
+declare
+  rowcast_unit json := current_setting('rowcast.unit')::json;
+  rowcast_until timestamptz := current_setting('rowcast.until');
+  rowcast_role text := rowcast_unit ->> 'role';
+  rowcast_askers json[] := array(select json_array_elements(rowcast_unit -> 'askers'));
+  rowcast_all %1$s[];
+  rowcast_tried %1$s[] := '{}';
+  rowcast_row json;
+  rowcast_bad int[] := '{}';
+  rowcast_asker json;
+  rowcast_places int[];
+  rowcast_from int := 1;
+  rowcast_most int;
+  rowcast_size int := 0;
+  rowcast_count int := 0;
+  rowcast_saw boolean[];
+  rowcast_bits text;
+  rowcast_seen text[] := '{}';
+  rowcast_state text;
+  rowcast_states text[] := '{}';
+  rowcast_cut int;
+  -- Every script gets one try further, however slow it was to begin.
+  rowcast_has_tried boolean := false;
+begin
+  begin
+    rowcast_all := array(
+      select rowcast_r from json_populate_recordset(null::%1$s, rowcast_unit -> 'rows') rowcast_r);
+  exception when others then
+    -- A value that its type no longer takes must not cost the other rows.
+    rowcast_all := '{}';
+    for rowcast_row in select json_array_elements(rowcast_unit -> 'rows') loop
+      begin
+        rowcast_all := array_append(rowcast_all, json_populate_record(null::%1$s, rowcast_row));
+      exception when others then
+        get stacked diagnostics rowcast_state = returned_sqlstate;
+        rowcast_states := array_append(rowcast_states, rowcast_state);
+        rowcast_all := array_append(rowcast_all, null);
+        rowcast_bad := array_append(rowcast_bad, cardinality(rowcast_all));
+      end;
+    end loop;
+  end;
+  perform set_config('plan_cache_mode', 'force_custom_plan', true);
+
+  <<turns>>
+  for rowcast_turn in 0 .. cardinality(rowcast_askers) loop
+    rowcast_asker := rowcast_askers[greatest(rowcast_turn, 1)];
+    if rowcast_turn > 0 then
+      rowcast_places := case json_typeof(rowcast_asker -> 2)
+        when 'null' then array(select generate_series(1, cardinality(rowcast_all)))
+        else array(select p::int + 1 from json_array_elements_text(rowcast_asker -> 2) p) end;
+      rowcast_most := rowcast_asker ->> 3;
+      rowcast_size := rowcast_most;
+      rowcast_from := 1;
+      rowcast_bits := '';
+    end if;
+    loop
+      if rowcast_turn > 0 then
+        exit when rowcast_from > cardinality(rowcast_places);
+        if rowcast_has_tried and clock_timestamp() > rowcast_until then
+          rowcast_seen := array_append(rowcast_seen, rowcast_bits);
+          exit turns;
+        end if;
+        rowcast_has_tried := true;
+        rowcast_count := least(rowcast_size, cardinality(rowcast_places) - rowcast_from + 1);
+        if rowcast_count = cardinality(rowcast_all) then
+          rowcast_tried := rowcast_all;
+        else
+          rowcast_tried := array(
+            select rowcast_all[p] from unnest(rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1]) with ordinality x(p, n) order by n);
+        end if;
+      end if;
+      begin
+        if rowcast_bad && rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1] then
+          raise data_exception;
+        end if;
+        perform
+          set_config('request.jwt.claims', rowcast_asker ->> 0, true),
+          set_config('request.jwt.claim.sub', rowcast_asker ->> 1, true),
+          set_config('request.jwt.claim.role', rowcast_role, true),
+          set_config('role', case when rowcast_turn = 0 then 'none' else rowcast_role end, true),
+          set_config('search_path', current_setting('rowcast.schemas'), true);
+        rowcast_saw := array(select (%3$s) is true from pg_catalog.unnest(rowcast_tried) as %2$I);
+        raise exception using errcode = 'RC000';
+      exception
+        when sqlstate 'RC000' then
+          rowcast_from := rowcast_from + rowcast_count;
+          rowcast_bits := rowcast_bits || array_to_string(rowcast_saw, '');
+          rowcast_size := least(rowcast_size * 2, rowcast_most);
+        when query_canceled then
+          rowcast_cut := rowcast_count;
+          if rowcast_turn > 0 then
+            rowcast_seen := array_append(rowcast_seen, rowcast_bits);
+          end if;
+          exit turns;
+        when assert_failure or others then
+          get stacked diagnostics rowcast_state = returned_sqlstate;
+          if rowcast_turn = 0 and rowcast_state like '42%%' and rowcast_state <> '42501' then
+            -- The condition does not even read; no asker would fare better.
+            raise;
+          elsif rowcast_count > 1 then
+            rowcast_size := greatest(1, rowcast_count / 4);
+          elsif rowcast_count = 1 then
+            if rowcast_state <> all (rowcast_states) then
+              rowcast_states := array_append(rowcast_states, rowcast_state);
+            end if;
+            rowcast_bits := rowcast_bits || '!';
+            rowcast_from := rowcast_from + 1;
+          end if;
+      end;
+      exit when rowcast_turn = 0;
+    end loop;
+    if rowcast_turn = 0 then
+      perform set_config('plan_cache_mode', %4$L, true);
+    else
+      rowcast_seen := array_append(rowcast_seen, rowcast_bits);
+    end if;
+  end loop;
+  perform set_config('rowcast.answer', json_build_object(
+    'seen', rowcast_seen, 'states', rowcast_states, 'cut', rowcast_cut)::text, true);
+end
