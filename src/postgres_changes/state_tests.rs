@@ -9,7 +9,11 @@ use crate::{
     postgres_changes::{
         catalog::{RoleView, Table, TableColumn},
         deliver::{Row, Rules},
-        filter::{compare::Kind, compile::ColumnType},
+        filter::{
+            ask::Answers,
+            compare::Kind,
+            compile::{AskedType, ColumnType},
+        },
         row_security::{DeleteVisibility, Questions, Side, Slot, Verdicts},
         subscription::Binding,
     },
@@ -55,8 +59,16 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
             cast: Arc::from(type_name),
             is_bytea: false,
             is_domain: false,
+            asked: AskedType {
+                cast: Arc::from(type_name),
+                schema: Arc::from("pg_catalog"),
+                collation: None,
+                labels: Arc::default(),
+                folds_ascii: true,
+            },
         },
         is_key,
+        is_published: true,
     };
     let table = Table {
         oid: 7,
@@ -64,6 +76,7 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
         name: Arc::from("todos"),
         row_security,
         columns: COLUMNS.map(column).into(),
+        generation: None,
     };
     let view =
         |readable: [bool; 3]| Arc::new(RoleView { exempt: false, readable: readable.to_vec() });
@@ -142,7 +155,7 @@ impl World {
             from: Lsn(from),
             claims: Arc::from("{}"),
             moment: self.state.moment(),
-            ready: None,
+            ready: Vec::new(),
             replaces,
         };
         let entry = self.state.enter(entry).unwrap();
@@ -160,10 +173,11 @@ impl World {
             self.lookup();
         }
         let change = Change { relation: Arc::clone(&self.relation), operation };
-        let row = Row { change: &change, commit: Lsn(commit), committed_at: 1_767_323_045_678_901 };
+        let row = Row { change, commit: Lsn(commit), committed_at: 1_767_323_045_678_901 };
         let (rules, verdicts) = (RULES, Verdicts::default());
         // What would have to be judged is not judged here, and so not delivered.
-        self.state.deliver(&row, 0, &rules, &verdicts, &mut Questions::default());
+        let (answers, questions) = (&mut Answers::default(), &mut Questions::default());
+        self.state.deliver(&row, 0, &rules, &verdicts, answers, questions);
     }
 }
 
@@ -308,10 +322,11 @@ fn with_row_security_a_row_waits_for_its_verdict() {
     world.lookup();
     let change = |operation| Change { relation: relation(1), operation };
     let mut asked = |change: &Change, rules: &Rules, verdicts: &Verdicts| {
-        let row = Row { change, commit: Lsn(5), committed_at: 0 };
+        let row = Row { change: change.clone(), commit: Lsn(5), committed_at: 0 };
         let mut missing = Questions::default();
-        let is_done = world.state.deliver(&row, 3, rules, verdicts, &mut missing);
-        (is_done, missing.len(), reader.texts())
+        let answers = &mut Answers::default();
+        let sent = world.state.deliver(&row, 3, rules, verdicts, answers, &mut missing);
+        (sent.is_some(), missing.len(), reader.texts())
     };
     let slot = |side| Slot::new(3, side);
     let compatible = Rules { deletes: DeleteVisibility::Compatible, ..RULES };

@@ -145,7 +145,8 @@ impl Candidate {
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
         let Self { request, topic, join, token, claims, seat, replay } = self;
-        let (changes, entries) = Changes::of(&join, &topic);
+        let (changes, entries) =
+            Changes::of(&join, &topic, context.services.changes.keeps_partial());
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
         let permissions = match join.private {

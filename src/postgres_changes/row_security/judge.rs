@@ -65,7 +65,7 @@ struct Notes {
 
 impl Notes {
     /// Rows that lack columns read fewer, so what is known only grows.
-    fn learn(&mut self, unit: &Unit, columns: Vec<String>) {
+    fn learn(&mut self, unit: &Unit, columns: &[String]) {
         if self.hints.len() >= MAX_HINTS {
             self.hints.clear();
         }
@@ -199,7 +199,7 @@ impl Judge {
             return None;
         }
         if let Some(columns) = answer.needs.or(answer.reads) {
-            self.notes().learn(unit, columns);
+            self.notes().learn(unit, &columns);
         }
         let judged = match (answer.judged, answer.seen) {
             (Some(judged), _) => judged,

@@ -25,9 +25,11 @@ use serde_json::{Value, json};
 
 use crate::support::{eventually, postgres::Postgres};
 
+mod asked;
+mod bounds;
 mod filters;
+mod living_schema;
 mod row_security;
-
 mod values;
 
 /// Roles and a table; `$T` statements of the tests use it.
@@ -52,12 +54,23 @@ struct Channel {
     registration: Registration,
 }
 
+/// Small rows, and as many bindings as a test likes.
+fn config(deletes: DeleteVisibility) -> Config {
+    let row_security = RowSecurity { deletes, ..RowSecurity::default() };
+    let (max_record_bytes, max_bindings) = (100_000, usize::MAX);
+    Config { max_record_bytes, max_bindings, row_security, ..Config::default() }
+}
+
 impl Bench {
     async fn start(sql: &str) -> Self {
-        Self::with(sql, DeleteVisibility::Strict).await
+        Self::configured(config(DeleteVisibility::Strict), sql).await
     }
 
     async fn with(sql: &str, deletes: DeleteVisibility) -> Self {
+        Self::configured(config(deletes), sql).await
+    }
+
+    async fn configured(config: Config, sql: &str) -> Self {
         let server = Postgres::start(&[]).await;
         let client = server.client().await;
         client.batch_execute(SETUP).await.unwrap();
@@ -70,13 +83,9 @@ impl Bench {
                 session: SessionConfig::new("test"),
             })
         };
-        let config = Config {
-            publication: Arc::from("supabase_realtime"),
-            max_record_bytes: 100_000,
-            row_security: RowSecurity { deletes, ..RowSecurity::default() },
-        };
         let changes = PostgresChanges::new(config, pool(3), pool(2));
         let drain = Drain::new();
+        drain.spawn("watch", changes.clone().watch(drain.clone()));
         let stream = replication::Config::new(server.config());
         let metrics = replication::Metrics::default();
         replication::Worker::spawn(stream, changes.pipeline(), &drain, &metrics);
@@ -134,7 +143,7 @@ impl Bench {
             role: Arc::from(role),
             claims,
             outbox: Arc::clone(&outbox),
-            ready: Some(Frame::text("ready")),
+            ready: vec![Frame::text("ready")],
             replaces: replaces.map(|before| before.registration.place()),
         };
         let subscribed =
@@ -338,7 +347,10 @@ async fn wildcards_cover_tables_that_come_later() {
         .subscribe(&[json!({"schema": "*", "event": "INSERT"})], "service_role")
         .await
         .unwrap();
+    let probe = bench.subscribe(&[todos("INSERT")], "anon").await.unwrap();
     bench.sql("insert into todos values (1, 'x'); insert into other values (1)").await;
+    // A row is judged by the catalog as it is when the row arrives.
+    probe.frames(1).await;
     bench
         .sql("alter publication supabase_realtime add table other; insert into other values (2)")
         .await;
