@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_to_compare_is_asked() {
         let mut json = column(3802, "jsonb");
-        let list = predicate("in.({},[],NULL)", &json).unwrap();
+        let list = predicate(r#"in.("{}",[],NULL)"#, &json).unwrap();
         let mut answers = Answers::default();
         let value = Value::Text(b"[]");
         assert_eq!(list.judge(value, &mut answers), Verdict::Open);
@@ -520,7 +520,7 @@ mod tests {
         assert_eq!(distinct.judge(value, &mut answers), Verdict::Fails);
         assert_eq!(distinct.judge(Value::Null, &mut answers), Verdict::Holds);
         // Nothing equals, but a null in the list leaves it unknown.
-        let others = predicate("not.in.({},NULL)", &json).unwrap();
+        let others = predicate(r#"not.in.("{}",NULL)"#, &json).unwrap();
         assert_eq!(others.judge(value, &mut answers), Verdict::Fails);
         json.kind = Kind::Exact;
         json.asked.labels = ["low", "high"].map(Arc::from).into();
