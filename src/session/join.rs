@@ -26,13 +26,14 @@ use crate::{
 
 use super::{
     channel::{Channel, Permissions, Presence},
+    context::{Context, token_due},
     handlers::{
         database,
         postgres_changes::{self, Changes},
     },
     permission,
     refusal::Refusal,
-    socket::{Context, Tasks, token_due},
+    tasks::Tasks,
     token,
 };
 

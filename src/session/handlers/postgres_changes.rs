@@ -15,7 +15,8 @@ use crate::{
     },
     session::{
         channel::Channel,
-        socket::{Context, Done, Tasks},
+        context::Context,
+        tasks::{Done, Tasks},
     },
     topic::Topic,
 };
