@@ -6,10 +6,10 @@
 
 use std::{
     collections::BTreeSet,
-    env::var,
     hash::{BuildHasher as _, RandomState},
 };
 
+use rowcast::config::env::{Env, Strings as _};
 use serde_json::json;
 
 use super::{Bench, todos};
@@ -117,7 +117,7 @@ impl Dice {
 
 #[tokio::test]
 async fn who_gets_a_row_is_who_could_select_it_when_it_was_written() {
-    let number = |name: &str| var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| Env.value(name).and_then(|text| text.parse::<u64>().ok());
     let seed = number("ROWCAST_ORACLE_SEED").unwrap_or_else(|| RandomState::new().hash_one(1)) | 1;
     let cases = usize::try_from(number("ROWCAST_ORACLE_CASES").unwrap_or(3_000)).unwrap();
     eprintln!("seed {seed}");
