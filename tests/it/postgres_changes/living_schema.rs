@@ -344,3 +344,33 @@ async fn generated_columns_are_computed_and_can_be_filtered_by() {
     assert_eq!(frames[0][4]["data"]["old_record"]["loud"], "A");
     bench.end().await;
 }
+
+#[tokio::test]
+async fn a_commit_that_is_not_visible_yet_is_waited_for() {
+    let bench = Bench::start("").await;
+    let all = bench.subscribe(&[json!({"schema": "public"})], "anon").await.unwrap();
+    let writer = bench.server.client().await;
+    // Such a commit is in the log, but waits for a standby before others see it.
+    bench.sql("alter system set synchronous_standby_names = 'nobody'").await;
+    bench.sql("select pg_reload_conf()").await;
+    eventually("the setting", async || {
+        let row = writer.query_one("show synchronous_standby_names", &[]).await.unwrap();
+        (row.get::<_, String>(0) == "nobody").then_some(())
+    })
+    .await;
+    let write = tokio::spawn(async move {
+        writer
+            .batch_execute(
+                "create table late (id int primary key); grant select on late to anon;
+                 alter publication supabase_realtime add table late; insert into late values (1)",
+            )
+            .await
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!write.is_finished());
+    bench.sql("alter system reset synchronous_standby_names").await;
+    bench.sql("select pg_reload_conf()").await;
+    write.await.unwrap().unwrap();
+    assert_eq!(told(&all.frames(1).await), ["late INSERT {id:1}"]);
+    bench.end().await;
+}

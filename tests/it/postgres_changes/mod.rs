@@ -47,7 +47,7 @@ struct Bench {
     changes: PostgresChanges,
     drain: Drain,
     // Dropped last: the stream ends before its server.
-    _server: Postgres,
+    server: Postgres,
 }
 
 struct Channel {
@@ -90,7 +90,7 @@ impl Bench {
         let stream = replication::Config::new(server.config());
         let metrics = replication::Metrics::default();
         replication::Worker::spawn(stream, changes.pipeline(), &drain, &metrics);
-        Self { client, changes, drain, _server: server }
+        Self { client, changes, drain, server }
     }
 
     async fn sql(&self, sql: &str) {

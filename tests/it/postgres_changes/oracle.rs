@@ -133,7 +133,7 @@ async fn who_gets_a_row_is_who_could_select_it_when_it_was_written() {
         let channel = bench.user(&todos("*"), "authenticated", &claims, None).await;
         people.push((name, channel));
     }
-    let client = bench._server.client().await;
+    let client = bench.server.client().await;
 
     let (mut asked, mut granted, mut id) = (0, 0, 0);
     while asked < cases {

@@ -264,7 +264,7 @@ async fn a_new_token_neither_misses_nor_doubles_a_row() {
     let bench = start(OWN).await;
     let mut room = user(&bench, "ann").await;
     let mut ids = Vec::new();
-    let writer = bench._server.client().await;
+    let writer = bench.server.client().await;
     let write = rowcast::runtime::spawn("writer", async move {
         for id in 0..600 {
             let sql = format!("insert into todos (id, owner) values ({id}, 'ann')");
