@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use crate::support::{eventually, postgres::Postgres};
 
 mod asked;
+mod big;
 mod bounds;
 mod filters;
 mod living_schema;
