@@ -23,6 +23,12 @@ const CHUNK: usize = 5_000;
 /// A statement may take this long. A pattern can be made to take for ever.
 const LIMIT: &str = "begin; set local statement_timeout = '2s'";
 
+/// After so many errors of one filter its other questions are not asked any more.
+const MAX_FAILURES: u32 = 16;
+
+/// SQLSTATE of a statement that ran into the limit.
+const TOO_SLOW: &str = "57014";
+
 type Question = (Arc<Asked>, Box<[u8]>);
 
 /// Fails with PostgreSQL's error if a question makes no sense to it.
@@ -46,12 +52,14 @@ pub(super) async fn answer(
     pool: &Pool,
     answers: &mut Answers,
 ) -> Result<Vec<(Arc<Asked>, String)>, CatalogError> {
-    let mut hopeless = Vec::new();
+    let mut hopeless: Vec<(Arc<Asked>, String)> = Vec::new();
+    // Failures of each filter; one that takes too long has all of them at once.
+    let mut failed: HashMap<Arc<Asked>, u32> = HashMap::new();
     let mut left: Vec<Vec<Question>> =
         answers.take_open().chunks(CHUNK).map(<[Question]>::to_vec).collect();
     while let Some(mut questions) = left.pop() {
-        // Others of the same filter may have been given up meanwhile.
-        questions.retain(|(asked, _)| !asked.is_hopeless());
+        // Rows beside the one that fails still have their answer, within reason.
+        questions.retain(|(asked, _)| failed.get(asked).is_none_or(|count| *count < MAX_FAILURES));
         match ask(pool, &questions).await {
             Ok(known) => {
                 for ((asked, value), known) in questions.into_iter().zip(known) {
@@ -60,8 +68,12 @@ pub(super) async fn answer(
             }
             Err(CatalogError::Refused { code, message }) => {
                 if let [(asked, _)] = &*questions {
-                    asked.give_up();
-                    hopeless.push((Arc::clone(asked), format!("ERROR {code} {message}")));
+                    *failed.entry(Arc::clone(asked)).or_default() +=
+                        if code == TOO_SLOW { MAX_FAILURES } else { 1 };
+                    if !asked.is_hopeless() {
+                        asked.give_up();
+                        hopeless.push((Arc::clone(asked), format!("ERROR {code} {message}")));
+                    }
                     continue;
                 }
                 let half = questions.split_off(questions.len() / 2);

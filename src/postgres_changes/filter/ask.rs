@@ -75,7 +75,7 @@ impl Asked {
         Arc::new(Self { comparison, wanted, is_hopeless: AtomicBool::new(false) })
     }
 
-    /// Never ask again: whoever waits for this gets nothing.
+    /// Never ask again: whoever waits for this gets nothing more.
     pub fn give_up(&self) {
         self.is_hopeless.store(true, Ordering::Relaxed);
     }
@@ -104,11 +104,11 @@ impl Hash for Asked {
 impl Answers {
     /// What PostgreSQL said of `value`; notes the question if nothing yet.
     pub fn find(&mut self, asked: &Arc<Asked>, value: &[u8]) -> Truth {
-        if asked.is_hopeless() {
-            return Truth::Known(None);
-        }
         if let Some(answer) = self.known.get(asked).and_then(|values| values.get(value)) {
             return Truth::Known(*answer);
+        }
+        if asked.is_hopeless() {
+            return Truth::Known(None);
         }
         self.open.entry(Arc::clone(asked)).or_default().insert(value.into());
         Truth::Open
