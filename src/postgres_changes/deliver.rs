@@ -23,6 +23,7 @@ use crate::{
 pub(super) struct Row {
     pub(super) change: Change,
     pub(super) commit: Lsn,
+    pub(super) xid: u32,
     pub(super) committed_at: i64,
 }
 

@@ -136,9 +136,13 @@ impl Pipeline {
             let length = self.stretch(rows).await;
             let (stretch, rest) = rows.split_at_mut(length);
             let mut answers = self.0.make_ready(stretch).await;
-            let (length, questions) = self.gather(stretch, &mut answers);
-            let (stretch, _) = stretch.split_at(length);
-            self.send(stretch, &mut answers, questions).await;
+            let mut stretch = &*stretch;
+            while !stretch.is_empty() {
+                let (length, questions) = self.gather(stretch, &mut answers);
+                let (part, later) = stretch.split_at(length);
+                self.send(part, &mut answers, questions).await;
+                stretch = later;
+            }
             rows = rest;
         }
     }
@@ -149,7 +153,7 @@ impl Pipeline {
         // Rows of one table come in runs.
         let mut last: Option<(u64, bool)> = None;
         for batch in batches {
-            let (commit, committed_at) = (batch.commit, batch.committed_at);
+            let Batch { commit, xid, committed_at, .. } = *batch;
             for change in &batch.changes {
                 let relation = &change.relation;
                 let is_wanted = match last {
@@ -158,7 +162,7 @@ impl Pipeline {
                 };
                 last = Some((relation.version, is_wanted));
                 if is_wanted {
-                    rows.push(Row { change: change.clone(), commit, committed_at });
+                    rows.push(Row { change: change.clone(), commit, xid, committed_at });
                 }
             }
         }
@@ -176,6 +180,7 @@ impl Pipeline {
                 if at > 0 {
                     return at;
                 }
+                self.0.until_visible(std::slice::from_ref(row)).await;
                 self.0.refresh(relation.oid, Some(relation)).await;
                 readiness = self.0.lock().readiness(relation);
             }
@@ -205,6 +210,8 @@ impl Pipeline {
         let image = |slot: Slot| rows.get(slot.change()).and_then(|row| Image::of(&row.change));
         let mut verdicts = Verdicts::default();
         if !questions.is_empty() {
+            // Policies may read what the same transaction wrote elsewhere.
+            self.0.until_visible(rows).await;
             Box::pin(self.0.judge.judge(questions, image, &mut verdicts)).await;
         }
         for (at, row) in rows.iter().enumerate() {

@@ -3,6 +3,10 @@
 //!
 //! All of it waits until PostgreSQL answers: what is not judged is not delivered.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{
     deliver::Row,
     filter::ask::Answers,
@@ -10,6 +14,13 @@ use super::{
     pipeline::{RETRY, Shared},
 };
 use crate::error_code::ErrorCode;
+
+/// How long a commit may take to become visible. Longer only where a standby
+/// that commits wait for is away; nothing moves there anyway.
+const MAX_INVISIBLE: Duration = Duration::from_secs(10);
+
+/// Between looks, once the first ones were in vain.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 impl Shared {
     /// Completes rows with their generated columns and has all filters judged.
@@ -39,6 +50,27 @@ impl Shared {
             }
             self.answer(&mut answers).await;
         }
+    }
+
+    /// Waits until what the rows' transactions did is visible to queries: the
+    /// stream tells of a commit a moment before PostgreSQL shows it, and longer
+    /// before it where commits wait for a standby.
+    pub(super) async fn until_visible(&self, rows: &[Row]) {
+        let mut xids: Vec<i64> = rows.iter().map(|row| i64::from(row.xid)).collect();
+        xids.sort_unstable();
+        xids.dedup();
+        let (start, mut pause) = (Instant::now(), Duration::from_millis(1));
+        while start.elapsed() < MAX_INVISIBLE {
+            match self.catalog.are_visible(&xids).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                // Whatever is asked next finds out for itself.
+                Err(error) => return tracing::debug!(%error, "cannot ask for transactions"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+        tracing::warn!(waited = ?MAX_INVISIBLE, "rows are judged by what is visible without them");
     }
 
     /// Has open questions answered, or waits a little if the database is away.

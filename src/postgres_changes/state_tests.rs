@@ -173,7 +173,7 @@ impl World {
             self.lookup();
         }
         let change = Change { relation: Arc::clone(&self.relation), operation };
-        let row = Row { change, commit: Lsn(commit), committed_at: 1_767_323_045_678_901 };
+        let row = Row { change, commit: Lsn(commit), xid: 1, committed_at: 1_767_323_045_678_901 };
         let (rules, verdicts) = (RULES, Verdicts::default());
         // What would have to be judged is not judged here, and so not delivered.
         let (answers, questions) = (&mut Answers::default(), &mut Questions::default());
@@ -322,7 +322,7 @@ fn with_row_security_a_row_waits_for_its_verdict() {
     world.lookup();
     let change = |operation| Change { relation: relation(1), operation };
     let mut asked = |change: &Change, rules: &Rules, verdicts: &Verdicts| {
-        let row = Row { change: change.clone(), commit: Lsn(5), committed_at: 0 };
+        let row = Row { change: change.clone(), commit: Lsn(5), xid: 1, committed_at: 0 };
         let mut missing = Questions::default();
         let answers = &mut Answers::default();
         let sent = world.state.deliver(&row, 3, rules, verdicts, answers, &mut missing);

@@ -7,7 +7,7 @@ use super::{
     types::{self, Types},
 };
 use crate::{
-    postgres::pool::{Pool, Row},
+    postgres::pool::{Pool, Row, types::Type},
     postgres_changes::filter::compile::{AskedType, ColumnType},
 };
 
@@ -110,6 +110,22 @@ pub(super) async fn tables(
         }
     }
     Ok(found)
+}
+
+/// True if none of these transactions is still under way. The log names them
+/// by their lower 32 bits, which are compared in a circle.
+pub(super) async fn are_visible(pool: &Pool, xids: &[i64]) -> Result<bool, CatalogError> {
+    let sql = "
+        with s as materialized (select pg_current_snapshot() s),
+             running as (select x::text::bigint & 4294967295 x from s, pg_snapshot_xip(s.s) x)
+        select not exists (
+          select from unnest($1::bigint[]) wanted(x), s
+           where wanted.x in (select x from running)
+              or (wanted.x - (pg_snapshot_xmax(s.s)::text::bigint & 4294967295) + 4294967296)
+                 % 4294967296 < 2147483648)";
+    let lease = pool.checkout().await?;
+    let rows = lease.query_typed(sql, &[(&xids, Type::INT8_ARRAY)]).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(true))
 }
 
 /// Which of these tables are gone or not published.

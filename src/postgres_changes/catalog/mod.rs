@@ -153,6 +153,11 @@ impl Catalog {
         lookup::unpublished(&self.pool, &self.publication, oids).await
     }
 
+    /// True if what these transactions did is visible to the next query.
+    pub(super) async fn are_visible(&self, xids: &[i64]) -> Result<bool, CatalogError> {
+        lookup::are_visible(&self.pool, xids).await
+    }
+
     /// Where the log ends now: what commits from here on stands behind it.
     pub(super) async fn position(&self) -> Result<Lsn, CatalogError> {
         let pool = self.pool.clone();
