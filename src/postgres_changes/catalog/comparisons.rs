@@ -42,8 +42,7 @@ pub(super) async fn check(pool: &Pool, asked: &[Arc<Asked>]) -> Result<(), Catal
     let lease = pool.checkout().await?;
     // One by one: the error must be the first one's.
     for comparison in comparisons {
-        let sql = format!("select {}", comparison.sql("null::text", "null::text"));
-        lease.simple_query(&sql).await?;
+        lease.simple_query(&comparison.probe()).await?;
     }
     Ok(())
 }

@@ -69,6 +69,15 @@ impl Comparison {
     }
 }
 
+impl Comparison {
+    /// SQL that fails if the comparison makes no sense to PostgreSQL, whatever
+    /// the values. A null is of every type; patterns are looked at only with a text.
+    pub fn probe(&self) -> String {
+        let value = if self.operator.contains('~') { "''::text" } else { "null::text" };
+        format!("select {}", self.sql(value, value))
+    }
+}
+
 impl Asked {
     /// A question about values of a column.
     pub fn new(comparison: Comparison, wanted: Arc<str>) -> Arc<Self> {

@@ -82,7 +82,8 @@ pub fn check(filter: &Filter, column: &ColumnType) -> Result<Vec<String>, Misfit
     let raised = |text: String| Err(Misfit::Raised(text));
     match filter.op {
         Op::Like | Op::Ilike | Op::Match | Op::Imatch => {
-            if !matches!(column.kind, Kind::Text { patterns: true, .. }) {
+            // As in the original, `varchar` is not among them.
+            if !matches!(&*column.asked.cast, "text" | "name") {
                 return raised(format!(
                     "operator {} requires a text-compatible column type, got {}",
                     filter.op.name(),
@@ -268,6 +269,11 @@ pub fn compile(
             _ => Test::IsBool(None),
         },
         Op::Like | Op::Ilike if pattern::has_open_escape(value) => return Err(Misfit::OpenEscape),
+        // Under a nondeterministic collation PostgreSQL refuses most patterns.
+        Op::Like if kind == Kind::Opaque => pattern("~~"),
+        Op::Ilike if kind == Kind::Opaque => pattern("~~*"),
+        Op::Match if kind == Kind::Opaque => pattern("~"),
+        Op::Imatch if kind == Kind::Opaque => pattern("~*"),
         Op::Like => Like::new(value, false).map_or_else(|| pattern("~~"), Test::Like),
         Op::Ilike => fold("~~*", Like::new(value, true).map(Test::Like)),
         Op::Match => pattern::regex(value, false).map_or_else(|| pattern("~"), Test::Regex),
@@ -321,9 +327,12 @@ impl Predicate {
     }
 
     fn of_null(&self) -> Option<bool> {
-        match self.test {
+        match &self.test {
             Test::IsNull | Test::IsDistinct(_) | Test::Asked { inverted: true, .. } => Some(true),
             Test::IsBool(wanted) => Some(wanted.is_none()),
+            // Nothing is in an empty list, not even null perhaps.
+            Test::In { values, has_null: false } if values.is_empty() => Some(false),
+            Test::Asked { any, has_null: false, .. } if any.is_empty() => Some(false),
             Test::Compare(..)
             | Test::In { .. }
             | Test::Like(_)
@@ -492,6 +501,7 @@ mod tests {
         assert!(!holds("not.in.(apple,NULL)", &text, Some("pear")));
         assert!(holds("not.in.(apple)", &text, Some("pear")));
         assert!(!holds("in.()", &text, Some("pear")));
+        assert!(holds("not.in.()", &text, None) && !holds("in.()", &text, None));
     }
 
     #[test]

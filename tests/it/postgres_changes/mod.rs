@@ -31,6 +31,7 @@ mod bounds;
 mod filters;
 mod living_schema;
 mod oracle;
+mod random_filters;
 mod row_security;
 mod values;
 
