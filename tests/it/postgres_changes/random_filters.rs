@@ -3,7 +3,7 @@
 //! `ROWCAST_FILTER_CASES` makes the run longer, `ROWCAST_FILTER_SEED` repeats one.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher as _, RandomState},
 };
 
@@ -257,13 +257,21 @@ async fn random_filters_choose_as_select_does() {
             }
         }
     }
+    // Among tens of thousands of filters some share an id by chance.
+    let id = |item: &Value| u64::from(Binding::parse(&item.to_string()).unwrap().id);
+    let mut filters = HashMap::<u64, BTreeSet<&str>>::new();
+    for (item, (filter, _)) in items.iter().zip(&conditions) {
+        filters.entry(id(item)).or_default().insert(filter);
+    }
     let mut wrong = Vec::new();
     for (item, (filter, sql)) in items.iter().zip(&conditions) {
         let query = format!("select id::int8 from grid where {sql} order by id = -1, id");
         let rows = bench.client.query(&query, &[]).await.unwrap();
         let expected: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-        let id = u64::from(Binding::parse(&item.to_string()).unwrap().id);
-        let got = delivered.get(&id).cloned().unwrap_or_default();
+        if filters[&id(item)].len() > 1 {
+            continue;
+        }
+        let got = delivered.get(&id(item)).cloned().unwrap_or_default();
         if got != expected {
             wrong.push(format!("{filter}: {got:?} is not {expected:?}"));
         }
