@@ -358,7 +358,7 @@ async fn a_commit_that_is_not_visible_yet_is_waited_for() {
         (row.get::<_, String>(0) == "nobody").then_some(())
     })
     .await;
-    let write = tokio::spawn(async move {
+    let write = rowcast::runtime::spawn("writer", async move {
         writer
             .batch_execute(
                 "create table late (id int primary key); grant select on late to anon;
