@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rowcast::{postgres_changes::Config, runtime};
+use rowcast::postgres_changes::Config;
 use serde_json::{Value, json};
 
 use super::{Bench, filtered, parsed, todos};
@@ -358,7 +358,7 @@ async fn a_commit_that_is_not_visible_yet_is_waited_for() {
         (row.get::<_, String>(0) == "nobody").then_some(())
     })
     .await;
-    let write = runtime::spawn("writer", async move {
+    let write = rowcast::runtime::spawn("writer", async move {
         writer
             .batch_execute(
                 "create table late (id int primary key); grant select on late to anon;
