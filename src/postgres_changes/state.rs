@@ -11,11 +11,11 @@ use std::{
 
 use super::{
     catalog::{Casts, Described},
-    filter::ask::{Answers, Asked},
+    filter::ask::Answers,
     generated::Filling,
     image::Image,
     members::{GroupKey, Groups, Member, Use},
-    payload,
+    notices::tell_silenced,
     row_security::Claimants,
     rule::Rule,
     table::{Readers, TableState},
@@ -40,7 +40,7 @@ pub(super) struct State {
     /// Oid and version of descriptions that no binding covers.
     ignored: HashMap<u32, u64>,
     /// Bindings whose channels were told that their table is gone.
-    bereft: HashSet<Use>,
+    pub(super) bereft: HashSet<Use>,
     epoch: Option<Epoch>,
     tickets: u64,
     installed: u64,
@@ -306,61 +306,6 @@ impl State {
         }
     }
 
-    /// Tells the channels that wait for an answer that cannot be had.
-    pub(super) fn tell_hopeless(&self, asked: &Arc<Asked>, problem: &str) {
-        let mut told = HashSet::new();
-        for table in self.tables.values().filter(|table| table.index.is_asking()) {
-            let (schema, name) = (&table.table.schema, &table.table.name);
-            let matchers = table.index.all();
-            let waiting = matchers.filter(|matcher| matcher.asks().any(|other| other == asked));
-            for matcher in waiting {
-                // Equal questions of other rules are as hopeless.
-                matcher.asks().filter(|other| *other == asked).for_each(|other| other.give_up());
-                for used in matcher.uses.iter().filter(|used| told.insert(used.group)) {
-                    let Some(group) = self.groups.group(used.group) else { continue };
-                    let message = format!(
-                        "Changes of {schema}.{name} are no longer delivered to a filter that PostgreSQL cannot evaluate: {problem}"
-                    );
-                    group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
-                }
-            }
-        }
-    }
-
-    /// Tells channels that named a table that it gives no more changes: it is
-    /// gone, or `now` has another name.
-    fn tell_gone(&mut self, before: &TableState, now: Option<&TableState>) {
-        let kept: HashSet<Use> = now.map(TableState::uses).into_iter().flatten().collect();
-        let (schema, name) = before.names();
-        let mut told = HashSet::new();
-        for used in before.uses().filter(|used| !kept.contains(used)) {
-            let Some(group) = self.groups.group(used.group) else { continue };
-            // Who asked for whatever there is misses nothing.
-            let named = group.key.bindings.get(used.binding as usize).is_some_and(|binding| {
-                binding.schema.exact().is_some() && binding.table.exact().is_some()
-            });
-            if named && self.bereft.insert(used) && told.insert(used.group) {
-                let message = format!(
-                    "Changes of {schema}.{name} are no longer delivered: the table is gone or not published any more"
-                );
-                group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
-            }
-        }
-    }
-
-    /// Tells those channels that their table is there again.
-    fn tell_back(&mut self, table: &TableState) {
-        let mut told = HashSet::new();
-        for used in table.uses().filter(|used| self.bereft.remove(used)) {
-            if told.insert(used.group)
-                && let Some(group) = self.groups.group(used.group)
-            {
-                let message = "Subscribed to PostgreSQL";
-                group.push(&payload::system(&group.key, "ok", message), Lsn(u64::MAX));
-            }
-        }
-    }
-
     /// A stream starts. Positions of another history do not compare with
     /// those subscribers began at. True if the history is another.
     pub(super) fn start(&mut self, epoch: Epoch) -> bool {
@@ -371,13 +316,6 @@ impl State {
             }
         }
         another
-    }
-
-    /// Sends a system error to every subscriber.
-    pub(super) fn tell_all(&mut self, message: &str) {
-        for group in self.groups.iter_mut() {
-            group.push(&payload::system(&group.key, "error", message), Lsn(u64::MAX));
-        }
     }
 }
 
@@ -390,26 +328,6 @@ fn attach(groups: &mut Groups, oid: u32, table: &mut TableState, used: Use) {
     let Some((rule, casts)) = group.rules.get(used.binding as usize).cloned() else { return };
     let at = table.attach(used, &rule, &casts);
     group.places.push((oid, at, used));
-}
-
-/// Tells groups whose rules gave rows before and give none now.
-fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
-    let silenced = now.index.all().filter(|matcher| {
-        let was = before.index.find(&matcher.rule).and_then(|at| before.index.at(at));
-        now.is_silent(matcher) && was.is_some_and(|was| !before.is_silent(was))
-    });
-    let mut told = HashSet::new();
-    for used in silenced.flat_map(|matcher| &matcher.uses) {
-        if told.insert(used.group)
-            && let Some(group) = groups.group(used.group)
-        {
-            let (schema, table) = (&now.table.schema, &now.table.name);
-            let message = format!(
-                "Changes of {schema}.{table} are no longer delivered: its columns or privileges changed. Please subscribe again"
-            );
-            group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,14 +10,12 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    catalog::{Casts, Catalog, CatalogError, Described, Scope},
-    condition,
+    catalog::{Catalog, Described, Scope},
     config::Config,
-    inspect,
     members::GroupKey,
     pipeline::{Pipeline, Shared},
+    prepare::{Prepared, prepare, refused, unavailable},
     row_security::Judge,
-    rule::{Problem, Rule},
     state::{Entry, Moment},
     subscription::Binding,
 };
@@ -311,76 +309,6 @@ impl PostgresChanges {
     fn descriptions(&self) -> std::sync::MutexGuard<'_, Descriptions> {
         self.descriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-struct Prepared {
-    binding: Binding,
-    rule: Arc<Rule>,
-    casts: Arc<Casts>,
-    tables: Arc<[Described]>,
-}
-
-async fn prepare(
-    catalog: &Catalog,
-    binding: &Binding,
-    role: &Arc<str>,
-    tables: Arc<[Described]>,
-) -> Result<Prepared, SubscribeError> {
-    if tables.is_empty() {
-        return Err(refused(format!(
-            "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given connect parameters: {}",
-            inspect::binding(binding)
-        )));
-    }
-    let raise = |problem: Problem| {
-        refused(format!(
-            "Unable to subscribe to changes with given parameters. An exception happened so please check your connect parameters: {}. Exception: ERROR {} ({}) {}",
-            inspect::binding(binding),
-            problem.sqlstate,
-            condition::name(&problem.sqlstate),
-            problem.message
-        ))
-    };
-    let fail = |error: CatalogError| match error {
-        CatalogError::Refused { code, message } => raise(Problem::new(code, message)),
-        error @ CatalogError::Unavailable(_) => unavailable(&error),
-    };
-    let unknown_role = || raise(Problem::new("42704", format!("role \"{role}\" does not exist")));
-    let rule = Rule::new(binding, Arc::clone(role));
-    let mut values = Vec::new();
-    for described in &*tables {
-        let view = described.roles.get(role).ok_or_else(unknown_role)?;
-        values.extend(rule.casts(&described.table, view).map_err(raise)?);
-    }
-    values.sort_unstable();
-    values.dedup();
-    let casts = catalog.cast(values).await.map_err(fail)?;
-    for (op, pattern) in rule.regexes() {
-        if let Err(CatalogError::Refused { message, .. }) = catalog.check_regex(pattern).await {
-            let message = format!("invalid regular expression for {op} filter: {message}");
-            return Err(raise(Problem::new("P0001", message)));
-        }
-    }
-    let mut asked = Vec::new();
-    for described in &*tables {
-        let view = described.roles.get(role).ok_or_else(unknown_role)?;
-        let fitted = rule.fit(&described.table, view, &casts).map_err(raise)?;
-        asked.extend(fitted.tests.iter().flat_map(|(_, test)| test.asks()).cloned());
-    }
-    catalog.check_questions(&asked).await.map_err(fail)?;
-    let (binding, rule, casts) = (binding.clone(), Arc::new(rule), Arc::new(casts));
-    Ok(Prepared { binding, rule, casts, tables })
-}
-
-fn refused(message: String) -> SubscribeError {
-    SubscribeError { code: ErrorCode::RealtimeDisabledForConfiguration, message, retry: false }
-}
-
-fn unavailable(error: &CatalogError) -> SubscribeError {
-    tracing::warn!(%error, "cannot prepare a subscription");
-    let message = "Unable to subscribe to changes: the database cannot be asked at the moment";
-    let code = ErrorCode::UnableToSubscribeToPostgres;
-    SubscribeError { code, message: message.to_owned(), retry: true }
 }
 
 impl Drop for Registration {

@@ -13,6 +13,7 @@ mod moment;
 pub mod op;
 pub mod parse;
 pub mod pattern;
+mod predicate;
 
 use std::sync::Arc;
 
