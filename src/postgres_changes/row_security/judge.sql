@@ -30,6 +30,7 @@ declare
   facts record;
   allow text;
   refuse text;
+  attempt text;
   schemas name[];
   state text;
   answers json[] := '{}';
@@ -54,7 +55,8 @@ begin
                   and not bool_or(not x.is_known and not x.polpermissive) as is_open,
                 array(select distinct c from json_array_elements(json_agg(x.columns) filter (where x.is_known)) p,
                                              json_array_elements_text(p) c) as columns,
-                coalesce(bool_or(x.may_fold), false) as may_fold
+                coalesce(bool_or(x.may_fold), false) as may_fold,
+                coalesce(bool_or(x.is_far), false) and coalesce(bool_or(x.has_tables), false) as is_far
            from (
              select y.*, y.columns <@ array(select json_array_elements_text(unit -> 'held')) as is_known
                from (
@@ -73,7 +75,18 @@ begin
                                   join pg_language l on l.oid = f.prolang
                                  where d.classid = 'pg_policy'::regclass and d.objid = pol.oid
                                    and d.refclassid = 'pg_proc'::regclass
-                                   and f.provolatile = 'i' and l.lanname not in ('internal', 'c')) as may_fold
+                                   and f.provolatile = 'i' and l.lanname not in ('internal', 'c')) as may_fold,
+                        exists (select from pg_depend d
+                                  left join pg_proc f on d.refclassid = 'pg_proc'::regclass and f.oid = d.refobjid
+                                  left join pg_class k on d.refclassid = 'pg_class'::regclass and k.oid = d.refobjid
+                                  left join pg_type t on d.refclassid = 'pg_type'::regclass and t.oid = d.refobjid
+                                  left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
+                                 where d.classid = 'pg_policy'::regclass and d.objid = pol.oid
+                                   and not has_schema_privilege(r.oid,
+                                     coalesce(f.pronamespace, k.relnamespace, t.typnamespace, o.oprnamespace), 'usage')) as is_far,
+                        exists (select from pg_depend d
+                                 where d.classid = 'pg_policy'::regclass and d.objid = pol.oid
+                                   and d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid) as has_tables
                    from pg_policy pol
                   where pol.polrelid = c.oid and pol.polcmd in ('r', '*') and pol.polqual is not null
                     and exists (select from unnest(pol.polroles) m
@@ -115,8 +128,15 @@ begin
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
       perform set_config('rowcast.unit', unit::text, true);
-      execute format('do %L', format(current_setting('rowcast.body'), facts.kind, facts.relname,
-        concat_ws(' and ', refuse, '(' || allow || ')'),
+      attempt := format('array_to_string(array(select (%s) is true from pg_catalog.unnest(rowcast_tried) as %I), '''')',
+        concat_ws(' and ', refuse, '(' || allow || ')'), facts.relname);
+      execute format('do %L', format(current_setting('rowcast.body'), facts.kind,
+        -- A statement that reads tables with policies is analysed again for
+        -- each role, and would then need USAGE on the schemas of its names.
+        -- What EXPLAIN contains is analysed once and rewritten when it runs.
+        case when facts.is_far
+          then 'for rowcast_row in explain (analyze, costs off, timing off) select pg_catalog.set_config(''rowcast.saw'', pg_catalog.' || attempt || ', true) loop end loop; rowcast_saw := pg_catalog.current_setting(''rowcast.saw'');'
+          else 'rowcast_saw := pg_catalog.' || attempt || ';' end,
         case when facts.may_fold then 'force_custom_plan' else 'force_generic_plan' end));
       answers := answers || json_build_object('reads', facts.columns, 'judged', current_setting('rowcast.answer')::json);
     exception when others then

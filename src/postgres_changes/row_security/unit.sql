@@ -1,5 +1,5 @@
--- Judges one unit of judge.sql, which puts in the table's row type, its name,
--- the condition of its policies and how to plan it.
+-- Judges one unit of judge.sql, which puts in the table's row type, the
+-- statement that tries the policies, and how to plan it.
 --
 -- Each try runs in a subtransaction that is always undone: what raises costs
 -- nobody else an answer, and what functions set or write does not reach the
@@ -17,7 +17,8 @@ declare
   rowcast_askers json[] := array(select json_array_elements(rowcast_unit -> 'askers'));
   rowcast_all %1$s[];
   rowcast_tried %1$s[] := '{}';
-  rowcast_row json;
+  rowcast_value json;
+  rowcast_row record;
   rowcast_bad int[] := '{}';
   rowcast_asker json;
   rowcast_places int[];
@@ -25,7 +26,7 @@ declare
   rowcast_most int;
   rowcast_size int := 0;
   rowcast_count int := 0;
-  rowcast_saw boolean[];
+  rowcast_saw text;
   rowcast_bits text;
   rowcast_seen text[] := '{}';
   rowcast_state text;
@@ -40,9 +41,9 @@ begin
   exception when others then
     -- A value that its type no longer takes must not cost the other rows.
     rowcast_all := '{}';
-    for rowcast_row in select json_array_elements(rowcast_unit -> 'rows') loop
+    for rowcast_value in select json_array_elements(rowcast_unit -> 'rows') loop
       begin
-        rowcast_all := array_append(rowcast_all, json_populate_record(null::%1$s, rowcast_row));
+        rowcast_all := array_append(rowcast_all, json_populate_record(null::%1$s, rowcast_value));
       exception when others then
         get stacked diagnostics rowcast_state = returned_sqlstate;
         rowcast_states := array_append(rowcast_states, rowcast_state);
@@ -91,12 +92,12 @@ begin
           set_config('request.jwt.claim.role', rowcast_role, true),
           set_config('role', case when rowcast_turn = 0 then 'none' else rowcast_role end, true),
           set_config('search_path', current_setting('rowcast.schemas'), true);
-        rowcast_saw := array(select (%3$s) is true from pg_catalog.unnest(rowcast_tried) as %2$I);
+        %2$s
         raise exception using errcode = 'RC000';
       exception
         when sqlstate 'RC000' then
           rowcast_from := rowcast_from + rowcast_count;
-          rowcast_bits := rowcast_bits || array_to_string(rowcast_saw, '');
+          rowcast_bits := rowcast_bits || rowcast_saw;
           rowcast_size := least(rowcast_size * 2, rowcast_most);
         when query_canceled then
           rowcast_cut := rowcast_count;
@@ -122,7 +123,7 @@ begin
       exit when rowcast_turn = 0;
     end loop;
     if rowcast_turn = 0 then
-      perform set_config('plan_cache_mode', %4$L, true);
+      perform set_config('plan_cache_mode', %3$L, true);
     else
       rowcast_seen := array_append(rowcast_seen, rowcast_bits);
     end if;

@@ -27,6 +27,7 @@ use crate::support::{eventually, postgres::Postgres};
 
 mod filters;
 mod row_security;
+mod row_security_oracle;
 
 mod values;
 
