@@ -128,8 +128,11 @@ begin
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
       perform set_config('rowcast.unit', unit::text, true);
-      attempt := format('array_to_string(array(select (%s) is true from pg_catalog.unnest(rowcast_tried) as %I), '''')',
-        concat_ws(' and ', refuse, '(' || allow || ')'), facts.relname);
+      -- As the condition of a join, so that the planner treats it as it does a
+      -- policy; an outer one, so that every row has an answer, in order.
+      attempt := format('array_to_string(array(select rowcast_x.rowcast_ok is not null '
+        'from pg_catalog.unnest(rowcast_tried) as %I left join (select true) as rowcast_x(rowcast_ok) on (%s)), '''')',
+        facts.relname, concat_ws(' and ', refuse, '(' || allow || ')'));
       execute format('do %L', format(current_setting('rowcast.body'), facts.kind,
         -- A statement that reads tables with policies is analysed again for
         -- each role, and would then need USAGE on the schemas of its names.

@@ -8,10 +8,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use rowcast::{
-    postgres_changes::Binding,
-    protocol::Vsn,
-};
+use rowcast::{postgres_changes::Binding, protocol::Vsn};
 use serde_json::{Value, json};
 
 use super::{Bench, Channel};
@@ -105,7 +102,9 @@ impl Dice {
             6 => "note like 'a%'".to_owned(),
             7 => "note = auth.jwt() ->> 'team'".to_owned(),
             8 => "auth.jwt() ->> 'team' = any (tags)".to_owned(),
-            9 => format!("exists (select from members m where m.room = {table}.n and m.who = auth.uid())"),
+            9 => format!(
+                "exists (select from members m where m.room = {table}.n and m.who = auth.uid())"
+            ),
             10 => "n in (select room from guarded)".to_owned(),
             11 => format!("exists (select from guarded g where g.who = {table}.owner)"),
             12 => "current_user = 'anon'".to_owned(),
@@ -200,13 +199,20 @@ struct User {
     expected: Vec<String>,
 }
 
+/// Rows there are, and how many there ever were.
+#[derive(Default)]
+struct Ids {
+    live: Vec<usize>,
+    made: usize,
+}
+
 /// Makes one transaction of changes; what each user is to get joins its list.
 async fn transaction(
     bench: &Bench,
     dice: &mut Dice,
     name: &str,
     (is_secured, is_full): (bool, bool),
-    ids: &mut Vec<usize>,
+    ids: &mut Ids,
     users: &mut [User],
 ) -> usize {
     let list: Vec<_> = users.iter().map(|user| json!([user.role, user.claims])).collect();
@@ -215,16 +221,18 @@ async fn transaction(
     let mut sql = "begin;".to_owned();
     let mut changes = Vec::new();
     for _ in 0..1 + dice.roll(4) {
-        let known = ids.len();
+        let known = ids.live.len();
         match dice.roll(10) {
             0..=4 => {
-                let id = 1000 * (known + 1) + dice.roll(1000);
-                write!(sql, "insert into {name} values ({id}, {});{}", dice.row(), shown(id)).unwrap();
-                ids.push(id);
+                ids.made += 1;
+                let id = ids.made;
+                write!(sql, "insert into {name} values ({id}, {});{}", dice.row(), shown(id))
+                    .unwrap();
+                ids.live.push(id);
                 changes.push(("INSERT", id));
             }
             5..=7 if known > 0 => {
-                let id = ids[dice.roll(known)];
+                let id = ids.live[dice.roll(known)];
                 let row = dice.row();
                 let update = format!(
                     "update {name} set (owner, n, flag, note, tags, data) = row ({row}) where id = {id};"
@@ -233,7 +241,7 @@ async fn transaction(
                 changes.push(("UPDATE", id));
             }
             8 if known > 0 => {
-                let id = ids.swap_remove(dice.roll(known));
+                let id = ids.live.swap_remove(dice.roll(known));
                 write!(sql, "{}delete from {name} where id = {id};", shown(id)).unwrap();
                 changes.push(("DELETE", id));
             }
@@ -260,7 +268,8 @@ async fn transaction(
                     "DELETE" => is_full && !is_secured,
                     _ => false,
                 };
-                user.expected.push(format!("{kind} {id} {}", if is_whole { "whole" } else { "key" }));
+                user.expected
+                    .push(format!("{kind} {id} {}", if is_whole { "whole" } else { "key" }));
             }
         }
     }
@@ -309,13 +318,16 @@ async fn everyone_gets_what_select_shows_and_nothing_else() {
         let mut users = Vec::new();
         for _ in 0..4 + dice.roll(5) {
             let (role, claims) = (dice.of(ROLES), dice.claims());
-            let items = [json!({"schema": "public", "table": name}), json!({"schema": "public", "table": "fence"})];
+            let items = [
+                json!({"schema": "public", "table": name}),
+                json!({"schema": "public", "table": "fence"}),
+            ];
             let bindings = items.map(|item| Binding::parse(&item.to_string()).unwrap()).to_vec();
             let text = Arc::from(claims.to_string());
             let channel = bench.request(bindings, role, Vsn::V2, false, text, None).await.unwrap();
             users.push(User { role, claims, channel, expected: Vec::new() });
         }
-        let mut ids = Vec::new();
+        let mut ids = Ids::default();
         for _ in 0..12 {
             let kind = (is_secured, is_full);
             let made = transaction(&bench, &mut dice, &name, kind, &mut ids, &mut users).await;
