@@ -29,6 +29,7 @@ mod row_security;
 mod rule;
 mod shape;
 mod state;
+mod stretch;
 mod subscribe;
 pub mod subscription;
 mod table;

@@ -146,13 +146,11 @@ impl TableState {
         max_record_bytes: usize,
         keys_only: bool,
     ) -> Bytes {
-        match shape.error(image.event) {
-            Some(text) => payload::failure(image, text),
-            None => {
-                let shown = payload::Shown { table: &self.table, shape, keys_only };
-                payload::change(image, &shown, committed_at, max_record_bytes)
-            }
+        if let Some(text) = shape.error(image.event) {
+            return payload::failure(image, text);
         }
+        let shown = payload::Shown { table: &self.table, shape, keys_only };
+        payload::change(image, &shown, committed_at, max_record_bytes)
     }
 
     fn shape_of(&mut self, rule: &Rule) -> usize {

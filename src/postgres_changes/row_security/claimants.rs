@@ -15,10 +15,13 @@ pub(in super::super) struct Claimant {
     pub(super) subject: Box<str>,
 }
 
+type Key = (Arc<str>, Arc<str>);
+
 /// The claimants of all members, each once.
 #[derive(Debug, Default)]
 pub(in super::super) struct Claimants {
-    known: HashMap<(Arc<str>, Arc<str>), (Arc<Claimant>, usize)>,
+    /// By role and claims, each with its number of members.
+    known: HashMap<Key, (Arc<Claimant>, usize)>,
     ids: u64,
 }
 

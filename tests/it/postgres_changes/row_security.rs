@@ -160,7 +160,10 @@ async fn a_policy_that_raises_or_dawdles_costs_nobody_else_a_row() {
          alter publication supabase_realtime add table other;
          create function dawdle() returns boolean language plpgsql as
            $$ begin if auth.uid() = 'slow' then perform pg_sleep(30); end if;
-              assert auth.uid() <> 'assert'; return true; end $$;
+              assert auth.uid() <> 'assert';
+              if auth.uid() = 'breaks' then perform die(); end if; return true; end $$;
+         create function die() returns boolean language sql security definer as
+           $$ select pg_terminate_backend(pg_backend_pid()) $$;
          create policy p on todos for select to authenticated
            using (dawdle() and 1 / (id - 100 - coalesce((auth.jwt() ->> 'off')::int, 0)) is not null)",
     )
@@ -169,6 +172,7 @@ async fn a_policy_that_raises_or_dawdles_costs_nobody_else_a_row() {
     let off =
         bench.user(&todos("*"), "authenticated", &json!({"sub": "off", "off": 1}), None).await;
     let (slow, assert) = (user(&bench, "slow").await, user(&bench, "assert").await);
+    let breaks = user(&bench, "breaks").await;
     let other = json!({"schema": "public", "table": "other"});
     let other = bench.subscribe(&[other], "anon").await.unwrap();
     bench
@@ -181,6 +185,8 @@ async fn a_policy_that_raises_or_dawdles_costs_nobody_else_a_row() {
     gets(&off, &["INSERT 99", "INSERT 100", "INSERT 102"]).await;
     gets(&other, &["INSERT 1"]).await;
     assert!(slow.frames(0).await.is_empty() && assert.frames(0).await.is_empty());
+    assert!(breaks.frames(0).await.is_empty());
+    drop(breaks);
     // Who was slow is left alone for a while, so the next rows do not wait.
     let begun = tokio::time::Instant::now();
     bench.sql("insert into todos (id, title) values (104, 'end')").await;
@@ -265,7 +271,7 @@ async fn a_new_token_neither_misses_nor_doubles_a_row() {
     let mut room = user(&bench, "ann").await;
     let mut ids = Vec::new();
     let writer = bench._server.client().await;
-    let write = tokio::spawn(async move {
+    let write = rowcast::runtime::spawn("writer", async move {
         for id in 0..600 {
             let sql = format!("insert into todos (id, owner) values ({id}, 'ann')");
             writer.batch_execute(&sql).await.unwrap();
