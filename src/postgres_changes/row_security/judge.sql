@@ -20,6 +20,7 @@
 --   seen     a text for each asker that was begun: t and f for its rows in
 --            order, ! where a policy raised; short if time ran out
 -- and with the last
+--   blind    a policy reads what the log does not have
 --   reads    the columns that the policies read
 --   states   SQLSTATEs of what raised
 --   cut      if statement_timeout struck: how many rows were being tried, which
@@ -53,14 +54,17 @@ begin
          select array_agg(x.oid) filter (where x.is_known) as policies,
                 coalesce(bool_or(x.is_known and x.polpermissive), false)
                   and not bool_or(not x.is_known and not x.polpermissive) as is_open,
+                coalesce(bool_or(not x.is_known), false) as is_blind,
                 array(select distinct c from json_array_elements(json_agg(x.columns) filter (where x.is_known)) p,
                                              json_array_elements_text(p) c) as columns,
                 coalesce(bool_or(x.may_fold), false) as may_fold,
                 coalesce(bool_or(x.is_far), false) and coalesce(bool_or(x.has_tables), false) as is_far
            from (
-             select y.*, y.columns <@ array(select json_array_elements_text(unit -> 'held')) as is_known
+             select y.*, y.columns <@ array(select json_array_elements_text(unit -> 'held')) and not y.is_physical as is_known
                from (
                  select pol.oid, pol.polpermissive,
+                        -- System columns are never in the log.
+                        pol.polqual::text ~ ':varattno -' as is_physical,
                         array(select a.attname::text from pg_attribute a
                                where a.attrelid = pol.polrelid and a.attnum > 0 and not a.attisdropped
                                  -- A reference to the whole row leaves no trace in pg_depend.
@@ -101,7 +105,7 @@ begin
       elsif facts.role is null then
         raise invalid_parameter_value;
       elsif facts.is_exempt or not facts.is_open then
-        answers := answers || json_build_object('seen', array(
+        answers := answers || json_build_object('blind', facts.is_blind, 'seen', array(
           select repeat(case when facts.is_exempt then 't' else 'f' end,
                         json_array_length(case json_typeof(a -> 2) when 'null' then unit -> 'rows' else a -> 2 end))
             from json_array_elements(unit -> 'askers') a));
@@ -141,7 +145,7 @@ begin
           then 'for rowcast_row in explain (analyze, costs off, timing off) select pg_catalog.set_config(''rowcast.saw'', pg_catalog.' || attempt || ', true) loop end loop; rowcast_saw := pg_catalog.current_setting(''rowcast.saw'');'
           else 'rowcast_saw := pg_catalog.' || attempt || ';' end,
         case when facts.may_fold then 'force_custom_plan' else 'force_generic_plan' end));
-      answers := answers || json_build_object('reads', facts.columns, 'judged', current_setting('rowcast.answer')::json);
+      answers := answers || json_build_object('blind', facts.is_blind, 'reads', facts.columns, 'judged', current_setting('rowcast.answer')::json);
     exception when others then
       get stacked diagnostics state = returned_sqlstate;
       answers := answers || json_build_object('error', state);

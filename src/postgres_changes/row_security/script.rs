@@ -25,6 +25,8 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
     /// Columns to send, then ask again.
     pub(super) needs: Option<Vec<String>>,
+    /// A policy reads what the log does not have: it was taken to refuse.
+    pub(super) blind: bool,
     /// Columns that the policies read.
     pub(super) reads: Option<Vec<String>>,
     /// The verdicts of the turns that were begun, where no policy had to be asked.

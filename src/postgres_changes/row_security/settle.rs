@@ -15,6 +15,9 @@ const MAX_BROKEN: u32 = 3;
 
 /// SQLSTATE of a policy that took too long.
 pub(super) const CANCELED: &str = "57014";
+/// SQLSTATE for policies on columns that are generated, unpublished, of the
+/// system, or large and left alone by an update.
+const NOT_IN_THE_LOG: &str = "0A000";
 /// SQLSTATE for a policy that broke its connection.
 const BROKEN: &str = "08006";
 
@@ -36,6 +39,9 @@ impl Judge {
         }
         if let Some(columns) = answer.needs.or(answer.reads) {
             self.notes().learn(unit, &columns);
+        }
+        if answer.blind {
+            self.notes().complaints.raise(&unit.table, &unit.role, NOT_IN_THE_LOG);
         }
         let judged = match (answer.judged, answer.seen) {
             (Some(judged), _) => judged,
