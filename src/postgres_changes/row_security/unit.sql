@@ -14,18 +14,22 @@ declare
   rowcast_unit json := current_setting('rowcast.unit')::json;
   rowcast_until timestamptz := current_setting('rowcast.until');
   rowcast_role text := rowcast_unit ->> 'role';
-  rowcast_askers json[] := array(select json_array_elements(rowcast_unit -> 'askers'));
+  rowcast_claims text[] := array(select json_array_elements_text(rowcast_unit -> 'claims'));
+  rowcast_subs text[] := array(select json_array_elements_text(rowcast_unit -> 'subs'));
+  rowcast_which text[] := array(select json_array_elements_text(rowcast_unit -> 'places'));
+  rowcast_sizes int[] := array(select json_array_elements_text(rowcast_unit -> 'sizes')::int);
+  rowcast_turn int := 0;
   rowcast_all %1$s[];
   rowcast_tried %1$s[] := '{}';
+  rowcast_is_whole boolean := false;
   rowcast_value json;
   rowcast_row record;
   rowcast_bad int[] := '{}';
-  rowcast_asker json;
   rowcast_places int[];
   rowcast_from int := 1;
-  rowcast_most int;
   rowcast_size int := 0;
   rowcast_count int := 0;
+  rowcast_total int;
   rowcast_saw text;
   rowcast_bits text;
   rowcast_seen text[] := '{}';
@@ -55,40 +59,48 @@ begin
   perform set_config('plan_cache_mode', 'force_custom_plan', true);
 
   <<turns>>
-  for rowcast_turn in 0 .. cardinality(rowcast_askers) loop
-    rowcast_asker := rowcast_askers[greatest(rowcast_turn, 1)];
+  loop
     if rowcast_turn > 0 then
-      rowcast_places := case json_typeof(rowcast_asker -> 2)
-        when 'null' then array(select generate_series(1, cardinality(rowcast_all)))
-        else array(select p::int + 1 from json_array_elements_text(rowcast_asker -> 2) p) end;
-      rowcast_most := rowcast_asker ->> 3;
-      rowcast_size := rowcast_most;
+      exit when rowcast_turn > cardinality(rowcast_claims);
+      rowcast_places := rowcast_which[rowcast_turn];
+      rowcast_total := coalesce(cardinality(rowcast_places), cardinality(rowcast_all));
+      rowcast_size := rowcast_sizes[rowcast_turn];
       rowcast_from := 1;
       rowcast_bits := '';
     end if;
     loop
       if rowcast_turn > 0 then
-        exit when rowcast_from > cardinality(rowcast_places);
+        exit when rowcast_from > rowcast_total;
         if rowcast_has_tried and clock_timestamp() > rowcast_until then
           rowcast_seen := array_append(rowcast_seen, rowcast_bits);
           exit turns;
         end if;
         rowcast_has_tried := true;
-        rowcast_count := least(rowcast_size, cardinality(rowcast_places) - rowcast_from + 1);
-        if rowcast_count = cardinality(rowcast_all) then
-          rowcast_tried := rowcast_all;
-        else
+        rowcast_count := least(rowcast_size, rowcast_total - rowcast_from + 1);
+        if rowcast_places is not null then
           rowcast_tried := array(
-            select rowcast_all[p] from unnest(rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1]) with ordinality x(p, n) order by n);
+            select rowcast_all[p + 1]
+              from unnest(rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1]) with ordinality x(p, n)
+             order by n);
+          rowcast_is_whole := false;
+        elsif rowcast_count < rowcast_total then
+          rowcast_tried := rowcast_all[rowcast_from : rowcast_from + rowcast_count - 1];
+          rowcast_is_whole := false;
+        elsif not rowcast_is_whole then
+          rowcast_tried := rowcast_all;
+          rowcast_is_whole := true;
         end if;
       end if;
       begin
-        if rowcast_bad && rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1] then
+        if rowcast_bad <> '{}' and exists (
+          select from generate_series(rowcast_from, rowcast_from + rowcast_count - 1) n
+           where coalesce(rowcast_places[n] + 1, n) = any (rowcast_bad))
+        then
           raise data_exception;
         end if;
         perform
-          set_config('request.jwt.claims', rowcast_asker ->> 0, true),
-          set_config('request.jwt.claim.sub', rowcast_asker ->> 1, true),
+          set_config('request.jwt.claims', rowcast_claims[greatest(rowcast_turn, 1)], true),
+          set_config('request.jwt.claim.sub', rowcast_subs[greatest(rowcast_turn, 1)], true),
           set_config('request.jwt.claim.role', rowcast_role, true),
           set_config('role', case when rowcast_turn = 0 then 'none' else rowcast_role end, true),
           set_config('search_path', current_setting('rowcast.schemas'), true);
@@ -98,7 +110,7 @@ begin
         when sqlstate 'RC000' then
           rowcast_from := rowcast_from + rowcast_count;
           rowcast_bits := rowcast_bits || rowcast_saw;
-          rowcast_size := least(rowcast_size * 2, rowcast_most);
+          rowcast_size := least(rowcast_size * 2, rowcast_sizes[rowcast_turn]);
         when query_canceled then
           rowcast_cut := rowcast_count;
           if rowcast_turn > 0 then
@@ -127,6 +139,7 @@ begin
     else
       rowcast_seen := array_append(rowcast_seen, rowcast_bits);
     end if;
+    rowcast_turn := rowcast_turn + 1;
   end loop;
   perform set_config('rowcast.answer', json_build_object(
     'seen', rowcast_seen, 'states', rowcast_states, 'cut', rowcast_cut)::text, true);
