@@ -67,6 +67,8 @@ codes! {
     MessagePerSecondRateLimitReached,
     /// An upgrade without a token.
     MissingAPIKey,
+    /// A join that waited for its subscription in vain.
+    PostgresChangesSubscribeTimeout,
     /// Too many presence messages a second.
     PresenceRateLimitReached,
     /// A public join where only private channels are allowed.

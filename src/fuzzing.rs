@@ -16,8 +16,9 @@ use crate::{
     postgres_changes::{
         Binding,
         filter::{
+            ask::Answers,
             compare::Kind,
-            compile::{ColumnType, check, compile, hash_key},
+            compile::{AskedType, ColumnType, check, compile, hash_key},
             parse,
         },
     },
@@ -86,15 +87,23 @@ pub fn filter(data: &[u8]) {
                 cast: Arc::from("a type"),
                 is_bytea: oid == 17,
                 is_domain: false,
+                asked: AskedType {
+                    cast: Arc::from("a type"),
+                    schema: Arc::from("pg_catalog"),
+                    collation: None,
+                    labels: Arc::default(),
+                    folds_ascii: true,
+                },
             };
             let Ok(values) = check(filter, &column) else { continue };
             let canonical: Vec<Arc<str>> = values.iter().map(|value| Arc::from(&**value)).collect();
             let _ = hash_key(filter, &column, &canonical);
             let Ok(predicate) = compile(filter, &column, &canonical) else { continue };
-            predicate.holds(Value::Null);
-            predicate.holds(Value::Unchanged);
-            predicate.holds(Value::Text(data));
-            predicate.holds(Value::Text(filter.value.as_bytes()));
+            let mut answers = Answers::default();
+            let _ = predicate.judge(Value::Null, &mut answers);
+            let _ = predicate.judge(Value::Unchanged, &mut answers);
+            let _ = predicate.judge(Value::Text(data), &mut answers);
+            let _ = predicate.judge(Value::Text(filter.value.as_bytes()), &mut answers);
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
         pool::{Pool, PoolConfig},
         session::SessionConfig,
     },
-    postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity},
+    postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity, Surplus},
     presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
@@ -93,7 +93,7 @@ pub async fn serve(
     let hub = Arc::new(Hub::new());
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
-    let changes = changes(&settings, pool.clone());
+    let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
     database::prepare(&settings.database, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
@@ -114,6 +114,7 @@ pub async fn serve(
         None => janitor::Handle::default(),
     };
     let terms = tenant.terms();
+    drain.spawn("publication", changes.clone().watch(drain.clone()));
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages { readiness, replays, store: Store::new(pool.clone()), janitor },
@@ -164,10 +165,26 @@ fn pool(settings: &Settings, size: usize) -> Pool {
     })
 }
 
-fn changes(settings: &Settings, pool: Pool) -> PostgresChanges {
+fn changes(
+    settings: &Settings,
+    pool: Pool,
+    tenant: &Arc<Tenant>,
+    registry: &mut Registry,
+) -> PostgresChanges {
+    let wanted = &settings.changes;
     let config = postgres_changes::Config {
         publication: settings.replication.publication.as_str().into(),
         max_record_bytes: settings.replication.max_record_bytes,
+        tenant: Some(Arc::clone(tenant)),
+        surplus: match wanted.drops_surplus {
+            true => Surplus::Drop,
+            false => Surplus::Keep,
+        },
+        max_bindings: wanted.max_bindings,
+        max_filters: wanted.max_filters,
+        keeps_partial: wanted.keeps_partial,
+        publication_check: wanted.publication_check,
+        metrics: postgres_changes::Metrics::register(registry),
         row_security: RowSecurity {
             timeout: settings.replication.policy_timeout,
             connections: settings.replication.policy_connections,

@@ -90,6 +90,7 @@ fn batch(table: &str, rows: &[Cells], committed_at: i64) -> Batch {
     Batch {
         epoch: Epoch { system_id: 1, timeline: 1, generation: 1 },
         commit: Lsn(1),
+        xid: 1,
         committed_at,
         first_ordinal: 0,
         is_last: true,

@@ -70,6 +70,8 @@ pub enum Section {
     Replication,
     /// Messages of the database.
     Messages,
+    /// Database changes and their subscribers.
+    Changes,
     /// Logs.
     Logs,
     /// `rowcast dev`.
@@ -87,6 +89,7 @@ impl Section {
             Self::Sockets => "Sockets",
             Self::Replication => "Replication",
             Self::Messages => "Messages of the database",
+            Self::Changes => "Database changes",
             Self::Logs => "Logs",
             Self::Dev => "Development",
         }

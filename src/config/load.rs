@@ -9,9 +9,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings,
-    LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings, Resolved, Secret,
-    Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
+    ChangeSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
+    ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
+    Resolved, Secret, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
 use crate::auth::{
     jwks::{Jwks, JwksError},
@@ -99,6 +99,13 @@ impl Resolved {
                     3600 * self.parsed::<u64>("ROWCAST_RETENTION_HOURS")?,
                 ),
                 janitor: self.flag("RUN_JANITOR")?.then(|| self.janitor()).transpose()?,
+            },
+            changes: ChangeSettings {
+                drops_surplus: self.value("ROWCAST_CHANGES_OVER_LIMIT") == Some("drop"),
+                keeps_partial: self.flag("ROWCAST_PARTIAL_BINDINGS")?,
+                max_bindings: self.parsed("ROWCAST_MAX_BINDINGS_PER_CHANNEL")?,
+                max_filters: self.parsed("ROWCAST_MAX_FILTERS_PER_BINDING")?,
+                publication_check: self.millis("ROWCAST_PUBLICATION_CHECK_MS")?,
             },
             log: LogSettings {
                 level: self.parsed("LOG_LEVEL")?,

@@ -23,8 +23,8 @@ pub use self::{
     resolve::{InForce, Origin, Overrides, Resolved},
     secret::Secret,
     settings::{
-        DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings, LogFormat,
-        LogSettings, MessageSettings, ReplicationSettings, Settings, SocketSettings,
+        ChangeSettings, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings,
+        LogFormat, LogSettings, MessageSettings, ReplicationSettings, Settings, SocketSettings,
         TenantSettings,
     },
 };

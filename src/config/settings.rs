@@ -28,6 +28,8 @@ pub struct Settings {
     pub replication: ReplicationSettings,
     /// Messages of the database.
     pub messages: MessageSettings,
+    /// Database changes and their subscribers.
+    pub changes: ChangeSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -191,6 +193,21 @@ pub struct JanitorSettings {
     pub interval: Duration,
     /// Up to this is added at random.
     pub jitter: Duration,
+}
+
+/// Database changes and their subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeSettings {
+    /// Whether changes over the tenant's rate are dropped.
+    pub drops_surplus: bool,
+    /// Whether good bindings are kept where others are bad.
+    pub keeps_partial: bool,
+    /// Bindings of one channel.
+    pub max_bindings: usize,
+    /// Conditions of one binding.
+    pub max_filters: usize,
+    /// Between looks at the publication.
+    pub publication_check: Duration,
 }
 
 /// Logs.

@@ -4,7 +4,9 @@
 
 use super::knob::{
     Kind, Knob,
-    Section::{Database, Dev, Logs, Messages, Network, Replication, Sockets, Tenant, Tokens},
+    Section::{
+        Changes, Database, Dev, Logs, Messages, Network, Replication, Sockets, Tenant, Tokens,
+    },
 };
 
 const PORT: Kind = Kind::Number { min: 1, max: 65_535, unit: "" };
@@ -153,6 +155,17 @@ pub static KNOBS: &[Knob] = &[
         "How often it does."),
     Knob::new(Messages, "JANITOR_SCHEDULE_RANDOMIZE", Kind::Bool, "true",
         "Whether up to an hour is added to that at random."),
+
+    Knob::new(Changes, "ROWCAST_CHANGES_OVER_LIMIT", Kind::Choice(&["keep", "drop"]), "keep",
+        "What becomes of changes over `TENANT_MAX_EVENTS_PER_SECOND`: `keep` delivers and logs them, `drop` loses them silently, as Supabase Realtime does."),
+    Knob::new(Changes, "ROWCAST_PARTIAL_BINDINGS", Kind::Bool, "false",
+        "Whether a channel keeps its good `postgres_changes` where others are bad; by default one bad one fails all."),
+    Knob::new(Changes, "ROWCAST_MAX_BINDINGS_PER_CHANNEL", Kind::count("bindings"), "100",
+        "Items of `postgres_changes` in one join."),
+    Knob::new(Changes, "ROWCAST_MAX_FILTERS_PER_BINDING", Kind::count("conditions"), "50",
+        "Conditions in the filter of one of them."),
+    Knob::new(Changes, "ROWCAST_PUBLICATION_CHECK_MS", Kind::Number { min: 1000, max: 86_400_000, unit: "milliseconds" }, "60000",
+        "How often the server looks whether subscribed tables left the publication."),
 
     Knob::new(Logs, "LOG_LEVEL", LEVELS, "info",
         "Least important line that is written."),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    filter::ask::Answers,
     image::Image,
     members::{Member, Use},
     payload,
@@ -18,10 +19,11 @@ use crate::{
 };
 
 /// A row and the transaction it came in.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub(super) change: &'a Change,
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) change: Change,
     pub(super) commit: Lsn,
+    pub(super) xid: u32,
     pub(super) committed_at: i64,
 }
 
@@ -46,19 +48,20 @@ impl State {
     /// verdicts there are. `at` is its place in the stretch they belong to.
     pub(super) fn ask(
         &mut self,
-        row: &Row<'_>,
+        row: &Row,
         at: usize,
         rules: &Rules,
         verdicts: &Verdicts,
+        answers: &mut Answers,
         questions: &mut Questions,
     ) {
-        let Some(image) = Image::of(row.change) else { return };
+        let Some(image) = Image::of(&row.change) else { return };
         let Some(table) = self.tables.get(&row.change.relation.oid) else { return };
         if !table.has_judged() {
             return;
         }
         let mut readers = std::mem::take(&mut self.readers);
-        table.readers(&image, &mut readers);
+        table.readers(&image, answers, &mut readers);
         let sides = Sides::of(&image, rules.deletes);
         for (side, wanted) in [(Side::Current, sides.current), (Side::Old, sides.old)] {
             if !wanted || readers.is_empty() {
@@ -81,24 +84,31 @@ impl State {
         self.readers = readers;
     }
 
-    /// Sends a row to its readers, or to none and answers false if something
-    /// is `missing` that must be judged first. The table must be ready.
+    /// Sends a row to its readers and answers how many ids it went to, or to
+    /// none if `answers` are open or something is `missing` that must be
+    /// judged first. The table must be ready.
     pub(super) fn deliver(
         &mut self,
-        row: &Row<'_>,
+        row: &Row,
         at: usize,
         rules: &Rules,
         verdicts: &Verdicts,
+        answers: &mut Answers,
         missing: &mut Questions,
-    ) -> bool {
-        self.ask(row, at, rules, verdicts, missing);
-        if !missing.is_empty() {
-            return false;
+    ) -> Option<usize> {
+        self.question(&row.change, answers);
+        if !answers.is_settled() {
+            return None;
         }
-        let Some(image) = Image::of(row.change) else { return true };
-        let Some(table) = self.tables.get(&row.change.relation.oid) else { return true };
+        self.ask(row, at, rules, verdicts, answers, missing);
+        if !missing.is_empty() {
+            return None;
+        }
+        let Some(image) = Image::of(&row.change) else { return Some(0) };
+        let Some(table) = self.tables.get(&row.change.relation.oid) else { return Some(0) };
         let mut readers = std::mem::take(&mut self.readers);
-        table.readers(&image, &mut readers);
+        table.readers(&image, answers, &mut readers);
+        let mut delivered = 0;
         let sight = Sight { table, image, at, rules, verdicts };
         // Rendered when first needed: the shape and whether of the old row only
         // the key shows, then the change object.
@@ -129,10 +139,11 @@ impl State {
                     payload::frame(&group.key, image.event, ids.map(|item| item.id), &data)
                 });
                 member.push(frame);
+                delivered += run.len();
             }
         }
         self.readers = readers;
-        true
+        Some(delivered)
     }
 }
 

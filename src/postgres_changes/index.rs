@@ -9,8 +9,11 @@ use std::{collections::HashMap, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
-    filter::compare::Kind,
-    filter::compile::Predicate,
+    filter::{
+        ask::{Answers, Asked},
+        compare::Kind,
+        compile::{Predicate, Verdict},
+    },
     members::Use,
     rule::{Fitted, Rule},
     subscription::EventFilter,
@@ -25,6 +28,8 @@ pub(super) struct Index {
     by_rule: HashMap<Arc<Rule>, usize>,
     hashed: Vec<Hashed>,
     rest: Vec<usize>,
+    /// Rules that may need PostgreSQL to judge a row.
+    asking: usize,
 }
 
 /// A rule in place.
@@ -85,6 +90,7 @@ impl Index {
         };
         self.by_rule.insert(Arc::clone(&rule), at);
         let matcher = Matcher { rule, shape, uses: Vec::new(), tests, place };
+        self.asking += usize::from(matcher.asks().next().is_some());
         match self.matchers.get_mut(at) {
             Some(slot) => *slot = Some(matcher),
             None => self.matchers.push(Some(matcher)),
@@ -113,6 +119,7 @@ impl Index {
             return None;
         }
         let matcher = slot.take()?;
+        self.asking -= usize::from(matcher.asks().next().is_some());
         self.free.push(at);
         self.by_rule.remove(&matcher.rule);
         match matcher.place {
@@ -130,6 +137,11 @@ impl Index {
         Some(matcher.shape)
     }
 
+    /// True if rows may raise questions.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking > 0
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_rule.is_empty()
     }
@@ -139,18 +151,19 @@ impl Index {
         self.matchers.iter().flatten()
     }
 
-    /// Calls `found` with each rule that a row matches.
+    /// Calls `found` with each rule that a row matches as far as `answers`
+    /// go, which note what is missing.
     pub(super) fn matches<'a>(
         &'a self,
         event: EventFilter,
         cell: impl Fn(usize) -> Value<'a>,
+        answers: &mut Answers,
         mut found: impl FnMut(&'a Matcher),
     ) {
         let mut judge = |at: &usize| {
             if let Some(Some(matcher)) = self.matchers.get(*at)
                 && matcher.wants(event)
-                && let Some(tests) = &matcher.tests
-                && tests.iter().all(|(column, test)| test.holds(cell(*column)))
+                && matcher.judge(&cell, answers) == Verdict::Holds
             {
                 found(matcher);
             }
@@ -200,6 +213,25 @@ impl Matcher {
         self.rule.event == EventFilter::All || self.rule.event == event
     }
 
+    /// Whether a row has what the rule asks for.
+    fn judge<'a>(&self, cell: impl Fn(usize) -> Value<'a>, answers: &mut Answers) -> Verdict {
+        let mut verdict = if self.tests.is_some() { Verdict::Holds } else { Verdict::Fails };
+        for (column, test) in self.tests.iter().flatten() {
+            match test.judge(cell(*column), answers) {
+                Verdict::Holds => {}
+                Verdict::Fails => return Verdict::Fails,
+                // The other questions are noted too: one round answers them all.
+                Verdict::Open => verdict = Verdict::Open,
+            }
+        }
+        verdict
+    }
+
+    /// What PostgreSQL may be asked about rows.
+    pub(super) fn asks(&self) -> impl Iterator<Item = &Arc<Asked>> {
+        self.tests.iter().flatten().flat_map(|(_, test)| test.asks())
+    }
+
     /// True if the rule no longer fits its table.
     pub(super) fn is_broken(&self) -> bool {
         self.tests.is_none()
@@ -226,7 +258,8 @@ mod tests {
 
     fn found(index: &Index, event: EventFilter, value: &str) -> Vec<Use> {
         let mut uses = Vec::new();
-        index.matches(event, |_| Value::Text(value.as_bytes()), |m| uses.extend(&m.uses));
+        let cell = |_| Value::Text(value.as_bytes());
+        index.matches(event, cell, &mut Answers::default(), |m| uses.extend(&m.uses));
         uses.sort_unstable();
         uses
     }
@@ -234,7 +267,7 @@ mod tests {
     #[test]
     fn a_row_touches_only_the_rules_of_its_own_value() {
         let mut index = Index::default();
-        for n in 0..10_000_u32 {
+        for n in 0..100_000_u32 {
             let rule = rule(n as usize, EventFilter::All);
             let at = index.insert(rule, 0, hashed(&n.to_string()), |_| Kind::Integer);
             index.add_use(at, used(n));
@@ -245,7 +278,8 @@ mod tests {
             asked.set(asked.get() + 1);
             Value::Text(b"77".as_slice())
         };
-        index.matches(EventFilter::Insert, cell, |matcher| uses.extend(&matcher.uses));
+        let answers = &mut Answers::default();
+        index.matches(EventFilter::Insert, cell, answers, |matcher| uses.extend(&matcher.uses));
         assert_eq!((uses, asked.get()), (vec![used(77)], 1));
     }
 

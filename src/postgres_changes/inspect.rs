@@ -40,12 +40,12 @@ pub(super) fn string(text: &str) -> String {
     out
 }
 
-/// A list of strings.
+/// A list of strings, on one line whatever its length.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
-    flex("[", &items.map(string).collect::<Vec<_>>(), "]", 0)
+    format!("[{}]", items.map(string).collect::<Vec<_>>().join(", "))
 }
 
-/// A JSON value, as Elixir holds it.
+/// A JSON value, as Elixir holds it, on one line.
 pub(super) fn value(value: &Value) -> String {
     match value {
         Value::Null => "nil".to_owned(),
@@ -53,9 +53,8 @@ pub(super) fn value(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::String(text) => string(text),
         Value::Array(items) => {
-            let simple = !items.iter().any(|item| item.is_array() || item.is_object());
             let items: Vec<_> = items.iter().map(self::value).collect();
-            if simple { flex("[", &items, "]", 0) } else { strict("[", &items, &items, "]") }
+            format!("[{}]", items.join(", "))
         }
         Value::Object(map) => {
             // Small Erlang maps keep their keys in order.
@@ -65,7 +64,7 @@ pub(super) fn value(value: &Value) -> String {
                 .into_iter()
                 .map(|(key, item)| format!("{} => {}", string(key), self::value(item)))
                 .collect();
-            strict("%{", &pairs, &pairs, "}")
+            format!("%{{{}}}", pairs.join(", "))
         }
     }
 }
@@ -81,7 +80,9 @@ pub(super) fn binding(binding: &Binding) -> String {
         parts.map(|parts| flex("{", &parts, "}", column)).collect()
     };
     let select = match &binding.select {
-        Some(columns) => list(columns.iter().map(|column| &**column)),
+        Some(columns) => {
+            flex("[", &columns.iter().map(|column| string(column)).collect::<Vec<_>>(), "]", 0)
+        }
         None => "nil".to_owned(),
     };
     format!(
@@ -144,9 +145,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_a_line_is_wrapped() {
-        let words = ["twelve chars"; 6];
+        let words = ["twelve chars"; 6].map(string);
         assert_eq!(
-            list(words.into_iter()),
+            flex("[", &words, "]", 0),
             "[\"twelve chars\", \"twelve chars\", \"twelve chars\", \"twelve chars\", \"twelve chars\",\n \"twelve chars\"]"
         );
         let item = r#"{"table":"t","filter":"some_column=eq.some value,other_column=neq.other value,id=eq.1"}"#;

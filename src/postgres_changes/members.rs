@@ -142,7 +142,10 @@ impl Groups {
             binding.is_some_and(|b| b.schema.covers(schema) && b.table.covers(table))
         };
         let wild = self.wildcards.iter().filter(|used| covers(used));
-        exact.into_iter().flatten().chain(wild).copied().collect()
+        let mut uses: Vec<_> = exact.into_iter().flatten().chain(wild).copied().collect();
+        // Shapes are numbered as they are met, and messages follow their numbers.
+        uses.sort_unstable();
+        uses
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {

@@ -1,8 +1,10 @@
 //! Row changes to the channels that subscribed to them.
 //!
 //! A row goes: relation → `index` candidates (a hash look-up for equality
-//! filters, a list for the rest) → compiled filters → what its readers' roles
-//! may see (`shape`) → row security, once per role and claims (`row_security`) → `payload`, rendered once per shape → one frame per group
+//! filters, a list for the rest) → compiled filters, and PostgreSQL's word
+//! where only it can judge (`filter::ask`) → what its readers' roles may see
+//! (`shape`) → row security, once per role and claims (`row_security`) →
+//! `payload`, rendered once per shape → one frame per group
 //! of equal channels → their outboxes.
 //!
 //! Invariants:
@@ -11,32 +13,36 @@
 //! - what cannot be judged is not delivered, and costs nobody else a row;
 //! - a subscriber gets nothing that committed before it subscribed;
 //! - nothing is written to the database.
-//!
-//! Not here yet: comparisons that only PostgreSQL can make.
 
 mod catalog;
 mod condition;
+mod config;
 mod deliver;
 pub mod filter;
 mod flight;
+mod generated;
 mod image;
 mod index;
 mod inspect;
 mod members;
+pub mod metrics;
 mod payload;
 mod pipeline;
+mod ready;
 mod row_security;
 mod rule;
 mod shape;
 mod state;
-mod stretch;
 mod subscribe;
 pub mod subscription;
 mod table;
+mod throttle;
 
 pub use self::{
+    config::{Config, Surplus},
+    metrics::Metrics,
     pipeline::Pipeline,
     row_security::{Config as RowSecurity, DeleteVisibility},
-    subscribe::{Config, Place, PostgresChanges, Registration, Subscribe, SubscribeError},
+    subscribe::{Place, PostgresChanges, Registration, Subscribe, SubscribeError},
     subscription::{Binding, BindingError, legacy_item, reply_entries},
 };

@@ -106,9 +106,10 @@ pub(super) fn frame(
 }
 
 /// A system message to a group, outside any reply.
-pub(super) fn system(key: &GroupKey, message: &str) -> Frame {
-    let mut payload =
-        b"{\"extension\":\"postgres_changes\",\"status\":\"error\",\"message\":".to_vec();
+pub(super) fn system(key: &GroupKey, status: &str, message: &str) -> Frame {
+    let mut payload = b"{\"extension\":\"postgres_changes\",\"status\":".to_vec();
+    write_string(status.as_bytes(), &mut payload);
+    payload.extend_from_slice(b",\"message\":");
     write_string(message.as_bytes(), &mut payload);
     payload.extend_from_slice(b",\"channel\":");
     write_string(key.topic.sub_topic().as_bytes(), &mut payload);
@@ -250,7 +251,7 @@ mod tests {
     #[test]
     fn a_system_frame_names_the_channel() {
         assert_eq!(
-            text(&system(&key(Vsn::V2, false), "lost")),
+            text(&system(&key(Vsn::V2, false), "error", "lost")),
             r#"[null,null,"realtime:a \"b\"","system",{"extension":"postgres_changes","status":"error","message":"lost","channel":"a \"b\""}]"#
         );
     }

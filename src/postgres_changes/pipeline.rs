@@ -5,8 +5,9 @@
 //! security, so a revoke takes effect with the first row after it. What it does
 //! not tell, changes of roles, is looked up beside the stream every few seconds.
 //!
-//! Rows of tables with row security are judged ahead, a stretch at a time; they
-//! and all others leave in the order of their commits.
+//! Rows are made ready a stretch at a time, each with one query for all of its
+//! rows: generated columns are computed, filters that only PostgreSQL can judge
+//! are judged, then row security. They leave in the order of their commits.
 
 use std::{
     collections::HashMap,
@@ -19,32 +20,52 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     catalog::{Catalog, CatalogError},
-    deliver::Rules,
-    row_security::Judge,
-    state::State,
+    config::Config,
+    deliver::{Row, Rules},
+    filter::ask::Answers,
+    image::Image,
+    metrics::Series,
+    row_security::{Judge, Questions, Slot, Verdicts},
+    state::{Readiness, State},
+    throttle::Throttle,
 };
-use crate::replication::{
-    change::Batch,
-    relation::Relation,
-    sink::{ChangeSink, Gap, Start},
+use crate::{
+    replication::{
+        change::Batch,
+        relation::Relation,
+        sink::{ChangeSink, Gap, Start},
+    },
+    runtime,
 };
 
 /// Between tries of a lookup that failed: the database is away.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// A database that keeps refusing a lookup gets this many tries; then the
 /// table is treated as gone, so that it cannot stop all others.
 const MAX_REFUSALS: u32 = 5;
 
+/// Roles change without a word in the stream: a table with rows is looked up this often.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// Tables whose last lookup is remembered.
+const MAX_CHECKED: usize = 10_000;
+
+/// A stretch ends after so many verdicts, which bounds its memory.
+const MAX_QUESTIONS: usize = 200_000;
+
 /// What the sink and the subscribers share.
 pub(super) struct Shared {
     pub(super) catalog: Catalog,
-    pub(super) rules: Rules,
-    pub(super) judge: Judge,
+    pub(super) config: Config,
+    throttle: Throttle,
+    pub(super) series: Series,
+    rules: Rules,
+    judge: Judge,
     state: Mutex<State>,
     live: watch::Sender<bool>,
     /// When tables were last looked up again.
-    pub(super) checked: Mutex<HashMap<u32, Instant>>,
+    checked: Mutex<HashMap<u32, Instant>>,
 }
 
 /// The sink to give to the stream. Clones share it.
@@ -52,10 +73,12 @@ pub(super) struct Shared {
 pub struct Pipeline(pub(super) Arc<Shared>);
 
 impl Shared {
-    pub(super) fn new(catalog: Catalog, judge: Judge, max_record_bytes: usize) -> Self {
-        let rules = Rules { max_record_bytes, deletes: judge.config().deletes };
+    pub(super) fn new(catalog: Catalog, judge: Judge, config: Config, series: Series) -> Self {
+        let deletes = judge.config().deletes;
+        let rules = Rules { max_record_bytes: config.max_record_bytes, deletes };
         let (state, checked) = (Mutex::default(), Mutex::default());
-        Self { catalog, rules, judge, state, live: watch::Sender::new(false), checked }
+        let (throttle, live) = (Throttle::new(&config), watch::Sender::new(false));
+        Self { catalog, config, throttle, series, rules, judge, state, live, checked }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -67,6 +90,14 @@ impl Shared {
     pub(super) async fn until_live(&self) {
         // The sender lives as long as self.
         let _ = self.live.subscribe().wait_for(|live| *live).await;
+    }
+
+    /// Counts the ids that a row went to.
+    fn count(&self, ids: usize, committed_at: i64) {
+        if ids > 0 {
+            self.throttle.record(ids);
+            self.series.delivered(ids, committed_at);
+        }
     }
 
     /// Looks a table up until PostgreSQL answers, and installs the answer.
@@ -94,6 +125,151 @@ impl Shared {
                 return;
             }
         }
+    }
+}
+
+impl Pipeline {
+    async fn take(&self, batches: &[Batch]) {
+        let mut rows = self.wanted(batches);
+        let mut rows = rows.as_mut_slice();
+        while !rows.is_empty() {
+            let length = self.stretch(rows).await;
+            let (stretch, rest) = rows.split_at_mut(length);
+            let mut answers = self.0.make_ready(stretch).await;
+            let mut stretch = &*stretch;
+            while !stretch.is_empty() {
+                let (length, questions) = self.gather(stretch, &mut answers);
+                let (part, later) = stretch.split_at(length);
+                self.send(part, &mut answers, questions).await;
+                stretch = later;
+            }
+            rows = rest;
+        }
+    }
+
+    /// The rows that may concern somebody; the others cost no more than this look.
+    fn wanted(&self, batches: &[Batch]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        // Rows of one table come in runs.
+        let mut last: Option<(u64, bool)> = None;
+        for batch in batches {
+            let Batch { commit, xid, committed_at, .. } = *batch;
+            for change in &batch.changes {
+                let relation = &change.relation;
+                let is_wanted = match last {
+                    Some((version, known)) if version == relation.version => known,
+                    _ => self.0.lock().readiness(relation) != Readiness::Ignored,
+                };
+                last = Some((relation.version, is_wanted));
+                if is_wanted {
+                    rows.push(Row { change: change.clone(), commit, xid, committed_at });
+                }
+            }
+        }
+        rows
+    }
+
+    /// How many of these rows can go together, one at least. A table that was
+    /// described anew ends a stretch: rows before that are not to be shown by
+    /// the new description.
+    async fn stretch(&self, rows: &[Row]) -> usize {
+        for (at, row) in rows.iter().enumerate() {
+            let relation = &row.change.relation;
+            let mut readiness = self.0.lock().readiness(relation);
+            while readiness == Readiness::Lookup {
+                if at > 0 {
+                    return at;
+                }
+                self.0.until_visible(std::slice::from_ref(row)).await;
+                self.0.refresh(relation.oid, Some(relation)).await;
+                readiness = self.0.lock().readiness(relation);
+            }
+            if readiness == Readiness::Ready {
+                self.recheck(relation.oid);
+            }
+        }
+        rows.len()
+    }
+
+    /// What row security has to judge first, and for how many of the rows.
+    fn gather(&self, rows: &[Row], answers: &mut Answers) -> (usize, Questions) {
+        let (mut questions, none) = (Questions::default(), Verdicts::default());
+        for (at, row) in rows.iter().enumerate() {
+            let mut state = self.0.lock();
+            if state.readiness(&row.change.relation) == Readiness::Ready {
+                state.ask(row, at, &self.0.rules, &none, answers, &mut questions);
+            }
+            if questions.len() >= MAX_QUESTIONS {
+                return (at + 1, questions);
+            }
+        }
+        (rows.len(), questions)
+    }
+
+    async fn send(&self, rows: &[Row], answers: &mut Answers, questions: Questions) {
+        let image = |slot: Slot| rows.get(slot.change()).and_then(|row| Image::of(&row.change));
+        let mut verdicts = Verdicts::default();
+        if !questions.is_empty() {
+            // Policies may read what the same transaction wrote elsewhere.
+            self.0.until_visible(rows).await;
+            Box::pin(self.0.judge.judge(questions, image, &mut verdicts)).await;
+        }
+        for (at, row) in rows.iter().enumerate() {
+            if self.0.throttle.drops() {
+                self.0.series.dropped.inc();
+                continue;
+            }
+            let relation = &row.change.relation;
+            loop {
+                let mut missing = Questions::default();
+                let is_known = {
+                    let mut state = self.0.lock();
+                    match state.readiness(relation) {
+                        Readiness::Ignored => break,
+                        Readiness::Ready => {
+                            let rules = &self.0.rules;
+                            let sent =
+                                state.deliver(row, at, rules, &verdicts, answers, &mut missing);
+                            if let Some(ids) = sent {
+                                self.0.count(ids, row.committed_at);
+                                break;
+                            }
+                            true
+                        }
+                        Readiness::Lookup => false,
+                    }
+                };
+                // Somebody came, or a role lost its exemption, meanwhile.
+                if !is_known {
+                    self.0.refresh(relation.oid, Some(relation)).await;
+                } else if answers.is_settled() {
+                    Box::pin(self.0.judge.judge(missing, image, &mut verdicts)).await;
+                } else {
+                    self.0.answer(answers).await;
+                }
+            }
+        }
+    }
+
+    /// Looks a table up again, beside the stream, if that was not done lately.
+    fn recheck(&self, oid: u32) {
+        let now = Instant::now();
+        {
+            let mut checked = self.0.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            if checked.len() >= MAX_CHECKED {
+                checked.clear();
+            }
+            let last = checked.entry(oid).or_insert(now);
+            if now - *last < RECHECK {
+                return;
+            }
+            *last = now;
+        }
+        let shared = Arc::clone(&self.0);
+        runtime::spawn("table-recheck", async move {
+            let relation = shared.lock().relation(oid);
+            shared.refresh(oid, relation.as_ref()).await;
+        });
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) struct Rule {
 /// A rule compiled for a table.
 #[derive(Debug)]
 pub(super) struct Fitted {
-    /// Conditions by the table's column; without the hashed one.
+    /// Conditions by the table's column; without the hashed one, and those
+    /// that PostgreSQL must judge last.
     pub(super) tests: Vec<(usize, Predicate)>,
     /// A column that must have exactly this value.
     pub(super) hashed: Option<(usize, Box<[u8]>)>,
@@ -107,6 +108,8 @@ impl Rule {
                 _ => fitted.tests.push((at, test)),
             }
         }
+        // PostgreSQL is asked only about rows that pass everything else.
+        fitted.tests.sort_by_key(|(_, test)| !test.asks().is_empty());
         Ok(fitted)
     }
 }
@@ -122,7 +125,8 @@ impl From<Misfit> for Problem {
         let sqlstate = match misfit {
             Misfit::Raised(_) => "P0001",
             Misfit::Malformed(_) => "22P02",
-            Misfit::Unsupported(..) => "0A000",
+            Misfit::OpenEscape => "22025",
+            Misfit::Changed(_) => "42804",
         };
         Self::new(sqlstate, misfit.to_string())
     }
@@ -133,5 +137,6 @@ fn raised(message: String) -> Problem {
 }
 
 fn readable<'a>(table: &'a Table, view: &RoleView, name: &str) -> Option<(usize, &'a TableColumn)> {
-    table.column(name).filter(|(at, _)| view.readable.get(*at) == Some(&true))
+    let readable = |at: usize| view.readable.get(at) == Some(&true);
+    table.column(name).filter(|(at, column)| column.is_published && readable(*at))
 }

@@ -11,6 +11,9 @@ use std::{
 
 use super::{
     catalog::{Casts, Described},
+    filter::ask::{Answers, Asked},
+    generated::Filling,
+    image::Image,
     members::{GroupKey, Groups, Member, Use},
     payload,
     row_security::Claimants,
@@ -21,6 +24,7 @@ use crate::{
     hub::outbox::Outbox,
     protocol::prepared::Frame,
     replication::{
+        change::Change,
         position::{Epoch, Lsn},
         relation::Relation,
     },
@@ -35,6 +39,8 @@ pub(super) struct State {
     pub(super) tables: HashMap<u32, TableState>,
     /// Oid and version of descriptions that no binding covers.
     ignored: HashMap<u32, u64>,
+    /// Bindings whose channels were told that their table is gone.
+    bereft: HashSet<Use>,
     epoch: Option<Epoch>,
     tickets: u64,
     installed: u64,
@@ -73,7 +79,7 @@ pub(super) struct Entry<'a> {
     pub(super) claims: Arc<str>,
     pub(super) moment: Moment,
     /// Queued before any change.
-    pub(super) ready: Option<Frame>,
+    pub(super) ready: Vec<Frame>,
     /// The subscriber that leaves as this one enters: nothing in between.
     pub(super) replaces: Option<(u32, u64)>,
 }
@@ -131,6 +137,11 @@ impl State {
         Some((Arc::clone(&table.table.schema), Arc::clone(&table.table.name)))
     }
 
+    /// All subscribed tables.
+    pub(super) fn oids(&self) -> Vec<u32> {
+        self.tables.keys().copied().collect()
+    }
+
     pub(super) fn relation(&self, oid: u32) -> Option<Arc<Relation>> {
         self.tables.get(&oid)?.relation.clone()
     }
@@ -183,6 +194,9 @@ impl State {
             if let Some(relation) = &relation {
                 self.ignore(relation);
             }
+            if let Some(before) = &before {
+                self.tell_gone(before, None);
+            }
             return true;
         };
         let mut table = TableState::new(described, relation, ticket);
@@ -191,7 +205,9 @@ impl State {
         }
         if let Some(before) = &before {
             tell_silenced(&self.groups, before, &table);
+            self.tell_gone(before, Some(&table));
         }
+        self.tell_back(&table);
         self.tables.insert(oid, table);
         true
     }
@@ -234,7 +250,7 @@ impl State {
             // Rows on their way went to neither yet.
             from = before.from;
         }
-        if let Some(frame) = entry.ready {
+        for frame in entry.ready {
             outbox.push(frame);
         }
         let claimant = self.claimants.enter(&entry.key.role, &claims);
@@ -262,14 +278,85 @@ impl State {
 
     /// Takes a subscriber out, and its group's rules if it was the last.
     pub(super) fn leave(&mut self, group: u32, member: u64) {
+        let number = group;
         let Some((member, group)) = self.groups.leave(group, member) else { return };
         self.claimants.leave(&member.claimant);
         let Some(group) = group else { return };
+        self.bereft.retain(|used| used.group != number);
         for (oid, at, used) in group.places {
             let Some(table) = self.tables.get_mut(&oid) else { continue };
             table.detach(at, used);
             if table.index.is_empty() {
                 self.tables.remove(&oid);
+            }
+        }
+    }
+
+    /// What must be computed before a row can be judged.
+    pub(super) fn filling(&self, change: &Change) -> Option<Filling> {
+        self.tables.get(&change.relation.oid)?.filling(&change.relation)
+    }
+
+    /// Notes what PostgreSQL must be asked before a row can be delivered.
+    pub(super) fn question(&mut self, change: &Change, answers: &mut Answers) {
+        let Some(image) = Image::of(change) else { return };
+        let table = self.tables.get(&change.relation.oid);
+        if let Some(table) = table.filter(|table| table.index.is_asking()) {
+            table.readers(&image, answers, &mut self.readers);
+        }
+    }
+
+    /// Tells the channels that wait for an answer that cannot be had.
+    pub(super) fn tell_hopeless(&self, asked: &Arc<Asked>, problem: &str) {
+        let mut told = HashSet::new();
+        for table in self.tables.values().filter(|table| table.index.is_asking()) {
+            let (schema, name) = (&table.table.schema, &table.table.name);
+            let matchers = table.index.all();
+            let waiting = matchers.filter(|matcher| matcher.asks().any(|other| other == asked));
+            for matcher in waiting {
+                // Equal questions of other rules are as hopeless.
+                matcher.asks().filter(|other| *other == asked).for_each(|other| other.give_up());
+                for used in matcher.uses.iter().filter(|used| told.insert(used.group)) {
+                    let Some(group) = self.groups.group(used.group) else { continue };
+                    let message = format!(
+                        "Changes of {schema}.{name} are no longer delivered to a filter that PostgreSQL cannot evaluate: {problem}"
+                    );
+                    group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
+                }
+            }
+        }
+    }
+
+    /// Tells channels that named a table that it gives no more changes: it is
+    /// gone, or `now` has another name.
+    fn tell_gone(&mut self, before: &TableState, now: Option<&TableState>) {
+        let kept: HashSet<Use> = now.map(TableState::uses).into_iter().flatten().collect();
+        let (schema, name) = before.names();
+        let mut told = HashSet::new();
+        for used in before.uses().filter(|used| !kept.contains(used)) {
+            let Some(group) = self.groups.group(used.group) else { continue };
+            // Who asked for whatever there is misses nothing.
+            let named = group.key.bindings.get(used.binding as usize).is_some_and(|binding| {
+                binding.schema.exact().is_some() && binding.table.exact().is_some()
+            });
+            if named && self.bereft.insert(used) && told.insert(used.group) {
+                let message = format!(
+                    "Changes of {schema}.{name} are no longer delivered: the table is gone or not published any more"
+                );
+                group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
+            }
+        }
+    }
+
+    /// Tells those channels that their table is there again.
+    fn tell_back(&mut self, table: &TableState) {
+        let mut told = HashSet::new();
+        for used in table.uses().filter(|used| self.bereft.remove(used)) {
+            if told.insert(used.group)
+                && let Some(group) = self.groups.group(used.group)
+            {
+                let message = "Subscribed to PostgreSQL";
+                group.push(&payload::system(&group.key, "ok", message), Lsn(u64::MAX));
             }
         }
     }
@@ -289,7 +376,7 @@ impl State {
     /// Sends a system error to every subscriber.
     pub(super) fn tell_all(&mut self, message: &str) {
         for group in self.groups.iter_mut() {
-            group.push(&payload::system(&group.key, message), Lsn(u64::MAX));
+            group.push(&payload::system(&group.key, "error", message), Lsn(u64::MAX));
         }
     }
 }
@@ -320,7 +407,7 @@ fn tell_silenced(groups: &Groups, before: &TableState, now: &TableState) {
             let message = format!(
                 "Changes of {schema}.{table} are no longer delivered: its columns or privileges changed. Please subscribe again"
             );
-            group.push(&payload::system(&group.key, &message), Lsn(u64::MAX));
+            group.push(&payload::system(&group.key, "error", &message), Lsn(u64::MAX));
         }
     }
 }

@@ -9,8 +9,12 @@ use crate::{
     postgres_changes::{
         catalog::{RoleView, Table, TableColumn},
         deliver::{Row, Rules},
-        filter::{compare::Kind, compile::ColumnType},
-        row_security::{DeleteVisibility, Questions, Verdicts},
+        filter::{
+            ask::Answers,
+            compare::Kind,
+            compile::{AskedType, ColumnType},
+        },
+        row_security::{DeleteVisibility, Questions, Side, Slot, Verdicts},
         subscription::Binding,
     },
     protocol::{Vsn, prepared::Frame},
@@ -55,8 +59,16 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
             cast: Arc::from(type_name),
             is_bytea: false,
             is_domain: false,
+            asked: AskedType {
+                cast: Arc::from(type_name),
+                schema: Arc::from("pg_catalog"),
+                collation: None,
+                labels: Arc::default(),
+                folds_ascii: true,
+            },
         },
         is_key,
+        is_published: true,
     };
     let table = Table {
         oid: 7,
@@ -64,6 +76,7 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
         name: Arc::from("todos"),
         row_security,
         columns: COLUMNS.map(column).into(),
+        generation: None,
     };
     let view =
         |readable: [bool; 3]| Arc::new(RoleView { exempt: false, readable: readable.to_vec() });
@@ -142,7 +155,7 @@ impl World {
             from: Lsn(from),
             claims: Arc::from("{}"),
             moment: self.state.moment(),
-            ready: None,
+            ready: Vec::new(),
             replaces,
         };
         let entry = self.state.enter(entry).unwrap();
@@ -160,10 +173,11 @@ impl World {
             self.lookup();
         }
         let change = Change { relation: Arc::clone(&self.relation), operation };
-        let row = Row { change: &change, commit: Lsn(commit), committed_at: 1_767_323_045_678_901 };
+        let row = Row { change, commit: Lsn(commit), xid: 1, committed_at: 1_767_323_045_678_901 };
         let (rules, verdicts) = (RULES, Verdicts::default());
         // What would have to be judged is not judged here, and so not delivered.
-        self.state.deliver(&row, 0, &rules, &verdicts, &mut Questions::default());
+        let (answers, questions) = (&mut Answers::default(), &mut Questions::default());
+        self.state.deliver(&row, 0, &rules, &verdicts, answers, questions);
     }
 }
 
@@ -298,6 +312,75 @@ fn a_role_that_is_gone_sees_nothing_and_is_told() {
 }
 
 #[test]
+fn with_row_security_a_row_waits_for_its_verdict() {
+    let mut world = World::new(described(true, &[("anon", SEEN)]));
+    let reader = world.reader("realtime:r", Vsn::V2, "anon", &[ALL], 0);
+    let claimant = {
+        let group = world.state.groups.group(reader.entry.0).unwrap();
+        group.members[0].claimant.id
+    };
+    world.lookup();
+    let change = |operation| Change { relation: relation(1), operation };
+    let mut asked = |change: &Change, rules: &Rules, verdicts: &Verdicts| {
+        let row = Row { change: change.clone(), commit: Lsn(5), xid: 1, committed_at: 0 };
+        let mut missing = Questions::default();
+        let answers = &mut Answers::default();
+        let sent = world.state.deliver(&row, 3, rules, verdicts, answers, &mut missing);
+        (sent.is_some(), missing.len(), reader.texts())
+    };
+    let slot = |side| Slot::new(3, side);
+    let compatible = Rules { deletes: DeleteVisibility::Compatible, ..RULES };
+    let mut none = Verdicts::default();
+    let (mut hidden, mut seen) = (Verdicts::default(), Verdicts::default());
+    hidden.set(claimant, slot(Side::Current), false);
+    seen.set(claimant, slot(Side::Current), true);
+
+    let row = change(insert([Some("1"), None, None]));
+    assert_eq!(asked(&row, &RULES, &none), (false, 1, vec![]));
+    assert_eq!(asked(&row, &RULES, &hidden), (true, 0, vec![]));
+    assert_eq!(asked(&row, &RULES, &seen).2.len(), 1);
+
+    let old = || Old::Full(tuple([Some("1"), Some("was"), None]));
+    let row = change(Operation::Delete { old: old() });
+    assert_eq!(asked(&row, &RULES, &none), (false, 1, vec![]));
+    assert_eq!(asked(&row, &RULES, &hidden), (true, 0, vec![]));
+    assert!(asked(&row, &RULES, &seen).2[0].contains(r#""old_record":{"id":1},"#));
+    assert!(asked(&row, &compatible, &none).2[0].contains(r#""old_record":{"id":1},"#));
+
+    let new = tuple([Some("1"), Some("is"), None]);
+    let row = change(Operation::Update { old: Some(old()), new });
+    assert_eq!(asked(&row, &RULES, &none), (false, 2, vec![]));
+    let texts = asked(&row, &compatible, &seen).2;
+    assert!(texts[0].contains(r#""old_record":{"id":1,"title":"was","note":null}"#));
+    seen.set(claimant, slot(Side::Old), false);
+    assert!(asked(&row, &RULES, &seen).2[0].contains(r#""old_record":{"id":1},"#));
+    seen.set(claimant, slot(Side::Old), true);
+    assert!(asked(&row, &RULES, &seen).2[0].contains(r#""title":"was""#));
+
+    none.set(claimant + 1, slot(Side::Current), true);
+    let key = Old::Key(tuple([Some("1"), None, None]));
+    assert_eq!(asked(&change(Operation::Delete { old: key }), &RULES, &none).2.len(), 1);
+}
+
+#[test]
+fn who_takes_anothers_place_gets_what_it_would_have_got() {
+    let mut world = World::new(described(false, &[("anon", SEEN)]));
+    let before = world.reader("realtime:r", Vsn::V2, "anon", &[ALL], 3);
+    world.row(insert([Some("1"), None, None]), 4);
+    // It comes at position 9 while rows before that are still on their way.
+    let replaces = Some(before.entry);
+    let after = world.successor("realtime:r", Vsn::V2, "anon", &[ALL], 9, replaces);
+    world.row(insert([Some("2"), None, None]), 5);
+    world.row(insert([Some("3"), None, None]), 10);
+    assert_eq!((before.frames().len(), after.frames().len()), (1, 2));
+    // Its place is nobody's any more.
+    world.state.leave(before.entry.0, before.entry.1);
+    let late = world.successor("realtime:r", Vsn::V2, "anon", &[ALL], 12, replaces);
+    world.row(insert([Some("4"), None, None]), 11);
+    assert_eq!((after.frames().len(), late.frames().len()), (1, 0));
+}
+
+#[test]
 fn an_unreadable_key_is_an_error_for_all_but_deletes() {
     let mut world = World::new(described(false, &[("anon", [false, true, true])]));
     let filtered = r#"{"schema":"public","table":"todos","filter":"title=eq.x"}"#;
@@ -363,6 +446,3 @@ fn nothing_is_left_of_the_last_reader() {
     assert!(world.state.tables.is_empty() && world.state.groups.len() == 0);
     assert_eq!(world.state.readiness(&world.relation), Readiness::Ignored);
 }
-
-#[path = "deliver_tests.rs"]
-mod deliver_tests;

@@ -11,19 +11,23 @@ use tokio::time::Instant;
 
 use super::{
     catalog::{Casts, Catalog, CatalogError, Described, Scope},
-    condition, inspect,
+    condition,
+    config::Config,
+    inspect,
     members::GroupKey,
     pipeline::{Pipeline, Shared},
-    row_security::{self, Judge},
+    row_security::Judge,
     rule::{Problem, Rule},
     state::{Entry, Moment},
     subscription::Binding,
 };
 use crate::{
+    error_code::ErrorCode,
     hub::outbox::Outbox,
     postgres::pool::Pool,
     protocol::{Vsn, prepared::Frame},
     replication::position::Lsn,
+    runtime::Drain,
     topic::Topic,
 };
 
@@ -35,17 +39,6 @@ const MAX_DESCRIPTIONS: usize = 1024;
 
 /// Tables that change while somebody subscribes to them: tries before giving up.
 const MAX_TRIES: u32 = 8;
-
-/// Settings of the pipeline.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The publication whose tables can be subscribed to.
-    pub publication: Arc<str>,
-    /// Rows with more bytes lose their larger values (error 413).
-    pub max_record_bytes: usize,
-    /// Policies.
-    pub row_security: row_security::Config,
-}
 
 /// The door for sessions. Clones share everything.
 #[derive(Debug, Clone)]
@@ -74,8 +67,8 @@ pub struct Subscribe {
     /// Where frames go.
     pub outbox: Arc<Outbox>,
     /// Queued the moment the subscription is in place, before any change: the
-    /// system message that says so.
-    pub ready: Option<Frame>,
+    /// system message that says so; before it the join's reply, if that waits.
+    pub ready: Vec<Frame>,
     /// A subscription of the same channel that this one takes the place of,
     /// without missing or doubling a row. If there is an error it stays.
     pub replaces: Option<Place>,
@@ -85,6 +78,8 @@ pub struct Subscribe {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SubscribeError {
+    /// For logs, and for a join that waits: its reply is `code: message`.
+    pub code: ErrorCode,
     /// What the client is told, word for word.
     pub message: String,
     /// Trying again later may help.
@@ -95,6 +90,7 @@ pub struct SubscribeError {
 pub struct Registration {
     shared: Arc<Shared>,
     place: Place,
+    problems: Vec<String>,
 }
 
 /// Names a subscription without keeping it alive. Never used again.
@@ -102,6 +98,14 @@ pub struct Registration {
 pub struct Place {
     group: u32,
     member: u64,
+}
+
+impl Registration {
+    /// What is wrong with the bindings that were left out, in their order.
+    /// Empty unless [`Config::keeps_partial`].
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
 }
 
 impl Registration {
@@ -115,10 +119,50 @@ impl PostgresChanges {
     /// A pipeline that asks `pool` about tables and roles, and `judges`, whose
     /// sessions nobody else may use, about rows.
     pub fn new(config: Config, pool: Pool, judges: Pool) -> Self {
-        let catalog = Catalog::new(pool, config.publication);
-        let judge = Judge::new(config.row_security, judges);
-        let shared = Arc::new(Shared::new(catalog, judge, config.max_record_bytes));
+        let series = config.series();
+        let catalog = Catalog::new(pool, Arc::clone(&config.publication), series.lookups.clone());
+        let judge = Judge::new(config.row_security.clone(), judges);
+        let shared = Arc::new(Shared::new(catalog, judge, config, series));
         Self { shared, descriptions: Arc::default() }
+    }
+
+    /// True if good bindings are kept where others of their channel are bad.
+    pub fn keeps_partial(&self) -> bool {
+        self.shared.config.keeps_partial
+    }
+
+    /// Looks now and then whether subscribed tables are still published, which
+    /// the stream does not tell. Runs until the server drains.
+    pub async fn watch(self, drain: Drain) {
+        let mut due = tokio::time::interval(self.shared.config.publication_check);
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = due.tick() => self.shared.check_publication().await,
+                () = drain.started() => return,
+            }
+        }
+    }
+
+    /// As [`PostgresChanges::subscribe`], but gives up after `limit`: for joins
+    /// whose reply waits for the subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`]; its code tells a timeout.
+    pub async fn subscribe_within(
+        &self,
+        request: Subscribe,
+        limit: Duration,
+    ) -> Result<Registration, SubscribeError> {
+        let subscribed = tokio::time::timeout(limit, Box::pin(self.subscribe(request))).await;
+        subscribed.unwrap_or_else(|_| {
+            Err(SubscribeError {
+                code: ErrorCode::PostgresChangesSubscribeTimeout,
+                message: format!("the subscription was not ready within {} ms", limit.as_millis()),
+                retry: true,
+            })
+        })
     }
 
     /// The sink for the stream.
@@ -132,19 +176,24 @@ impl PostgresChanges {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`]; one bad binding fails all.
+    /// [`SubscribeError`]; one bad binding fails all unless partial sets are kept.
     pub async fn subscribe(&self, request: Subscribe) -> Result<Registration, SubscribeError> {
+        self.within_bounds(&request.bindings)?;
         for attempt in 0..MAX_TRIES {
             self.shared.until_live().await;
             let moment = self.shared.lock().moment();
-            let prepared = match self.prepare(&request, moment, attempt > 0).await {
+            let (prepared, problems) = match self.prepare(&request, moment, attempt > 0).await {
                 // What was remembered may be out of date: look again before refusing.
                 Err(error) if attempt == 0 && !error.retry => continue,
+                Ok((_, problems)) if attempt == 0 && !problems.is_empty() => continue,
                 prepared => prepared?,
             };
             let from = self.shared.catalog.position().await.map_err(|error| unavailable(&error))?;
             let changed = match self.enter(&request, &prepared, from, moment) {
-                Ok(registration) => return Ok(registration),
+                Ok(mut registration) => {
+                    registration.problems = problems;
+                    return Ok(registration);
+                }
                 Err(changed) => changed,
             };
             for oid in changed {
@@ -153,7 +202,22 @@ impl PostgresChanges {
             }
         }
         let message = "Unable to subscribe to changes: the tables keep changing".to_owned();
-        Err(SubscribeError { message, retry: true })
+        let code = ErrorCode::UnableToSubscribeToPostgres;
+        Err(SubscribeError { code, message, retry: true })
+    }
+
+    /// A row is judged by every binding: their number is bounded.
+    fn within_bounds(&self, bindings: &[Binding]) -> Result<(), SubscribeError> {
+        let (most, filters) = (self.shared.config.max_bindings, self.shared.config.max_filters);
+        if bindings.len() > most {
+            return Err(refused(format!(
+                "Too many postgres_changes of one channel. Maximum {most}"
+            )));
+        }
+        if bindings.iter().any(|binding| binding.filters.len() > filters) {
+            return Err(refused(format!("Too many conditions in one filter. Maximum {filters}")));
+        }
+        Ok(())
     }
 
     fn enter(
@@ -168,7 +232,10 @@ impl PostgresChanges {
             vsn: request.vsn,
             legacy: request.legacy,
             role: Arc::clone(&request.role),
-            bindings: Arc::clone(&request.bindings),
+            bindings: match prepared.len() == request.bindings.len() {
+                true => Arc::clone(&request.bindings),
+                false => prepared.iter().map(|prepared| prepared.binding.clone()).collect(),
+            },
         };
         let rules = prepared.iter().map(|p| (Arc::clone(&p.rule), Arc::clone(&p.casts))).collect();
         let tables = prepared.iter().flat_map(|prepared| prepared.tables.iter()).collect();
@@ -177,22 +244,33 @@ impl PostgresChanges {
         let replaces = request.replaces.map(|place| (place.group, place.member));
         let entry = Entry { key, rules, tables, outbox, from, claims, moment, ready, replaces };
         let (group, member) = self.shared.lock().enter(entry)?;
-        Ok(Registration { shared: Arc::clone(&self.shared), place: Place { group, member } })
+        let (shared, place) = (Arc::clone(&self.shared), Place { group, member });
+        Ok(Registration { shared, place, problems: Vec::new() })
     }
 
-    /// Everything about a request that PostgreSQL must be asked for.
+    /// Everything about a request that PostgreSQL must be asked for, and what
+    /// is wrong with the bindings that are left out.
     async fn prepare(
         &self,
         request: &Subscribe,
         moment: Moment,
         fresh: bool,
-    ) -> Result<Vec<Prepared>, SubscribeError> {
+    ) -> Result<(Vec<Prepared>, Vec<String>), SubscribeError> {
         let mut prepared = Vec::with_capacity(request.bindings.len());
+        let mut problems = Vec::new();
         for binding in &*request.bindings {
             let tables = self.describe(binding, &request.role, moment, fresh).await?;
-            prepared.push(prepare(&self.shared.catalog, binding, &request.role, tables).await?);
+            match prepare(&self.shared.catalog, binding, &request.role, tables).await {
+                Ok(good) => prepared.push(good),
+                Err(error) if self.keeps_partial() && !error.retry => problems.push(error.message),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(prepared)
+        match problems.first() {
+            // Nothing is left to keep.
+            Some(first) if prepared.is_empty() => Err(refused(first.clone())),
+            _ => Ok((prepared, problems)),
+        }
     }
 
     async fn describe(
@@ -229,6 +307,7 @@ impl PostgresChanges {
 }
 
 struct Prepared {
+    binding: Binding,
     rule: Arc<Rule>,
     casts: Arc<Casts>,
     tables: Arc<[Described]>,
@@ -275,21 +354,26 @@ async fn prepare(
             return Err(raise(Problem::new("P0001", message)));
         }
     }
+    let mut asked = Vec::new();
     for described in &*tables {
         let view = described.roles.get(role).ok_or_else(unknown_role)?;
-        rule.fit(&described.table, view, &casts).map_err(raise)?;
+        let fitted = rule.fit(&described.table, view, &casts).map_err(raise)?;
+        asked.extend(fitted.tests.iter().flat_map(|(_, test)| test.asks()).cloned());
     }
-    Ok(Prepared { rule: Arc::new(rule), casts: Arc::new(casts), tables })
+    catalog.check_questions(&asked).await.map_err(fail)?;
+    let (binding, rule, casts) = (binding.clone(), Arc::new(rule), Arc::new(casts));
+    Ok(Prepared { binding, rule, casts, tables })
 }
 
 fn refused(message: String) -> SubscribeError {
-    SubscribeError { message, retry: false }
+    SubscribeError { code: ErrorCode::RealtimeDisabledForConfiguration, message, retry: false }
 }
 
 fn unavailable(error: &CatalogError) -> SubscribeError {
     tracing::warn!(%error, "cannot prepare a subscription");
     let message = "Unable to subscribe to changes: the database cannot be asked at the moment";
-    SubscribeError { message: message.to_owned(), retry: true }
+    let code = ErrorCode::UnableToSubscribeToPostgres;
+    SubscribeError { code, message: message.to_owned(), retry: true }
 }
 
 impl Drop for Registration {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     catalog::{Casts, Described, RoleView, Table},
-    filter::compare::Kind,
+    filter::{ask::Answers, compare::Kind},
+    generated::{self, Filling},
     image::Image,
     index::{Index, Matcher},
     members::Use,
@@ -37,6 +38,7 @@ pub(super) type Readers = Vec<(Use, usize)>;
 impl TableState {
     pub(super) fn new(described: Described, relation: Option<Arc<Relation>>, ticket: u64) -> Self {
         let Described { table, roles } = described;
+        let relation = relation.map(|relation| generated::complete(&relation, &table));
         let layout = layout(&table, relation.as_deref());
         let (shapes, index) = (Vec::new(), Index::default());
         Self { table, roles, relation, ticket, layout, shapes, index }
@@ -45,6 +47,15 @@ impl TableState {
     /// True if rows of this description may be judged by what is known.
     pub(super) fn knows(&self, relation: &Relation) -> bool {
         self.relation.as_ref().is_some_and(|known| known.version == relation.version)
+    }
+
+    /// What a row lacks that the stream does not tell.
+    pub(super) fn filling(&self, relation: &Relation) -> Option<Filling> {
+        let known = self.relation.as_ref()?;
+        let lacks =
+            known.version == relation.version && known.columns.len() > relation.columns.len();
+        let filling = || Filling { table: Arc::clone(&self.table), relation: Arc::clone(known) };
+        lacks.then(filling)
     }
 
     /// Takes a new description over if it says nothing new, so that a table
@@ -56,7 +67,12 @@ impl TableState {
         ticket: u64,
     ) -> bool {
         let Some(relation) = relation.filter(|_| self.relation.is_some()) else { return false };
-        let same = self.table == described.table
+        let relation = &generated::complete(relation, &described.table);
+        let named =
+            |relation: &Arc<Relation>| (Arc::clone(&relation.schema), Arc::clone(&relation.table));
+        // Who is covered depends on the name at the time of the row, not of the lookup.
+        let same = self.relation.as_ref().map(named) == Some(named(relation))
+            && self.table == described.table
             && self.roles == described.roles
             && self.layout == layout(&described.table, Some(relation));
         if same {
@@ -93,6 +109,19 @@ impl TableState {
         }
     }
 
+    /// The bindings that cover it.
+    pub(super) fn uses(&self) -> impl Iterator<Item = Use> {
+        self.index.all().flat_map(|matcher| matcher.uses.iter().copied())
+    }
+
+    /// Schema and name as the last row had them.
+    pub(super) fn names(&self) -> (Arc<str>, Arc<str>) {
+        match &self.relation {
+            Some(relation) => (Arc::clone(&relation.schema), Arc::clone(&relation.table)),
+            None => (Arc::clone(&self.table.schema), Arc::clone(&self.table.name)),
+        }
+    }
+
     pub(super) fn shape(&self, at: usize) -> Option<&Shape> {
         self.shapes.get(at)
     }
@@ -108,15 +137,15 @@ impl TableState {
             || self.shape(matcher.shape).is_some_and(|shape| shape.verdict == Verdict::Hide)
     }
 
-    /// Who gets this row, in order of group and shape.
-    pub(super) fn readers(&self, image: &Image<'_>, into: &mut Readers) {
+    /// Who gets this row as far as `answers` go, in order of group and shape.
+    pub(super) fn readers(&self, image: &Image<'_>, answers: &mut Answers, into: &mut Readers) {
         into.clear();
         let shape = |matcher: &Matcher| self.shapes.get(matcher.shape);
         let cell = |column: usize| match self.layout.get(column) {
             Some(Some(at)) => image.current(*at),
             _ => crate::replication::change::Value::Unchanged,
         };
-        self.index.matches(image.event, cell, |matcher| {
+        self.index.matches(image.event, cell, answers, |matcher| {
             let shown = shape(matcher).is_some_and(|shape| {
                 shape.verdict != Verdict::Hide && shape.error(image.event).is_none()
             });

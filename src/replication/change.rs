@@ -20,6 +20,8 @@ pub struct Batch {
     pub epoch: Epoch,
     /// The transaction's commit record.
     pub commit: Lsn,
+    /// The transaction. It may arrive a moment before it is visible to others.
+    pub xid: u32,
     /// When it committed: microseconds since 1970-01-01 UTC.
     pub committed_at: i64,
     /// The ordinal of `changes[0]` within the transaction.

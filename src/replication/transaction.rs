@@ -85,6 +85,7 @@ pub struct Assembler {
 #[derive(Debug)]
 struct Open {
     commit: Lsn,
+    xid: u32,
     committed_at: i64,
     /// Ordinal of the next change.
     next: u32,
@@ -132,6 +133,7 @@ impl Assembler {
                 };
                 self.open = Some(Open {
                     commit,
+                    xid: begin.xid,
                     committed_at: unix_micros(begin.committed_at),
                     next: 0,
                     skip,
@@ -230,6 +232,7 @@ impl Open {
         Batch {
             epoch,
             commit: self.commit,
+            xid: self.xid,
             committed_at: self.committed_at,
             first_ordinal: next.saturating_sub(count),
             is_last,

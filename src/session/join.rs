@@ -26,13 +26,14 @@ use crate::{
 
 use super::{
     channel::{Channel, Permissions, Presence},
+    context::{Context, token_due},
     handlers::{
         database,
         postgres_changes::{self, Changes},
     },
     permission,
     refusal::Refusal,
-    socket::{Context, Tasks, token_due},
+    tasks::Tasks,
     token,
 };
 
@@ -145,7 +146,8 @@ impl Candidate {
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
         let Self { request, topic, join, token, claims, seat, replay } = self;
-        let (changes, entries) = Changes::of(&join, &topic);
+        let (changes, entries) =
+            Changes::of(&join, &topic, context.services.changes.keeps_partial());
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
         let permissions = match join.private {

@@ -1,18 +1,21 @@
 //! Sockets: what a client says and is told.
 //!
 //! One task per socket owns everything about it: [`socket`] is its loop over a
-//! closed set of events, [`channel`] what it knows about one joined topic,
+//! closed set of events, `dispatch` what it does with a message, [`channel`] what it knows about one joined topic,
 //! [`join`] the ordered steps of a join, [`handlers`] one file per feature.
 //! Nothing here waits for a database: slow work is a future that comes back as
 //! an event, so one slow topic never holds up another.
 
 pub mod channel;
+pub mod context;
+mod dispatch;
 pub mod handlers;
 pub mod join;
 pub mod metrics;
 pub mod permission;
 pub mod refusal;
 pub mod socket;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -32,8 +35,9 @@ use crate::{
 };
 
 pub use self::{
+    context::Credentials,
     metrics::{Metrics, TenantMetrics},
-    socket::{Credentials, Socket},
+    socket::Socket,
 };
 
 /// Everything a socket of one tenant works with.

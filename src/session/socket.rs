@@ -1,160 +1,47 @@
 //! One socket: a loop over a closed set of events.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use foldhash::fast::RandomState;
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::StreamExt as _;
 use hashbrown::HashMap;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
-    auth::Claims,
-    authorization::{AuthorizeError, Caller, Rights},
     error_code::ErrorCode,
     hub::{ChannelId, outbox::Outbox},
     protocol::{
         self, Received, Vsn,
-        message::{Inbound, Payload, Ref},
-        prepared::{self, Frame},
-        reply, system,
+        message::{Inbound, Ref},
+        prepared, system,
     },
-    runtime::clock,
     tenants::limits::Seat,
-    topic::{self, Topic},
+    topic::Topic,
 };
 
 use super::{
     Services,
-    channel::{Channel, Step},
-    handlers::{self, database::FromDatabase, postgres_changes::Attempt},
-    join::{self, Candidate, Refused, Request},
+    channel::Channel,
+    context::{Context, Credentials, token_due},
+    handlers, join,
+    tasks::{Done, Tasks},
     transport::{Incoming, Transport},
     writer::{Sent, Shutdown, Writer},
 };
 
-/// A token is verified again at least this often.
-const TOKEN_CHECK: Duration = Duration::from_secs(300);
-
-/// Refused joins whose answer is held back; more are answered at once.
-const MAX_HELD_BACK: usize = 100;
-
-/// Messages for one topic that may wait for an answer of the database; more are dropped.
-const MAX_WAITING: usize = 100;
-
-/// Who opened a socket.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// The token of the upgrade.
-    pub token: Arc<str>,
-    /// Its claims.
-    pub claims: Claims,
-    /// The upgrade's `x-*` headers as a JSON object, for policies.
-    pub headers: Arc<str>,
-}
-
-/// What every handler needs to know about its socket.
-#[derive(Debug)]
-pub struct Context {
-    /// What it works with.
-    pub services: Arc<Services>,
-    /// Its serializer.
-    pub vsn: Vsn,
-    /// Where its frames go.
-    pub outbox: Arc<Outbox>,
-    /// The token of the upgrade.
-    pub token: Arc<str>,
-    /// Its claims.
-    pub claims: Claims,
-    /// Its headers.
-    pub headers: Arc<str>,
-}
-
-impl Context {
-    /// Whom the policies of a topic are asked about: the bearer of these claims.
-    pub fn caller(&self, topic: &Topic, claims: &Claims) -> Caller {
-        Caller {
-            topic: topic.sub_topic().into(),
-            claims: claims.clone(),
-            headers: Arc::clone(&self.headers),
-        }
-    }
-}
-
-/// Slow work of a socket; each future ends as an event of its loop.
-pub type Tasks = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
-
-/// Slow work that is done.
-#[derive(Debug)]
-pub enum Done {
-    /// A refused join may be told so, and the socket closed.
-    Refused {
-        /// The answer.
-        frame: Frame,
-        /// Close with this code afterwards.
-        close: Option<u16>,
-    },
-    /// An attempt to subscribe to changes has ended.
-    Subscribed {
-        /// The topic of the channel.
-        topic: Topic,
-        /// The channel; it may be gone.
-        channel: ChannelId,
-        /// The outcome.
-        attempt: Attempt,
-    },
-    /// Work with stored messages has ended.
-    Database {
-        /// The topic of the channel.
-        topic: Topic,
-        /// The channel; it may be gone.
-        channel: ChannelId,
-        /// The outcome.
-        result: FromDatabase,
-    },
-    /// The policies of a private topic have answered.
-    Answered {
-        /// The topic, whose messages wait for this.
-        topic: Topic,
-        /// What was asked and the answer.
-        answer: Answer,
-    },
-}
-
-/// An answer of the policies and what it is for.
-#[derive(Debug)]
-pub enum Answer {
-    /// Whether a join may go on.
-    Join(Box<Candidate>, Permitted),
-    /// What a channel may send.
-    Write(ChannelId, Permitted),
-    /// What a channel may receive with a new token.
-    Read(ChannelId, (Arc<str>, Claims), Permitted),
-}
-
-impl Answer {
-    /// The database has no place for today's messages.
-    fn finds_no_partition(&self) -> bool {
-        let (Self::Join(_, permitted) | Self::Write(_, permitted) | Self::Read(_, _, permitted)) =
-            self;
-        *permitted == Err(AuthorizeError::MissingPartition)
-    }
-}
-
-type Permitted = Result<Rights, AuthorizeError>;
-
 /// A socket of one client.
 #[derive(Debug)]
 pub struct Socket {
-    context: Context,
-    channels: HashMap<Topic, Channel, RandomState>,
+    pub(super) context: Context,
+    pub(super) channels: HashMap<Topic, Channel, RandomState>,
     /// Topics that wait for an answer of the policies, and what came meanwhile.
-    waiting: HashMap<Topic, VecDeque<Inbound>, RandomState>,
-    tasks: Tasks,
+    pub(super) waiting: HashMap<Topic, VecDeque<Inbound>, RandomState>,
+    pub(super) tasks: Tasks,
     writer: Writer,
-    seat: Option<Seat>,
+    pub(super) seat: Option<Seat>,
     last_seen: Instant,
     /// Since when a socket that has tried to join has no channel.
     idle_since: Option<Instant>,
@@ -277,215 +164,6 @@ impl Socket {
         }
     }
 
-    fn on_message(&mut self, message: Inbound) {
-        if message.topic == topic::PHOENIX && message.event == "heartbeat" {
-            let (vsn, null) = (self.context.vsn, Ref::NULL);
-            let frame = reply::ok(vsn, &null, &message.reference, topic::PHOENIX, "{}");
-            self.context.outbox.push(frame);
-            return;
-        }
-        // What follows a question about a topic is answered after it, in order.
-        if let Some(queue) = self.waiting.get_mut(message.topic.as_str()) {
-            if queue.len() < MAX_WAITING {
-                queue.push_back(message);
-            }
-            return;
-        }
-        match message.event.as_str() {
-            "phx_join" if message.topic.starts_with(topic::PREFIX) => self.on_join(message),
-            "phx_leave" => self.on_leave(&message),
-            _ => self.on_channel_message(message),
-        }
-    }
-
-    fn on_join(&mut self, message: Inbound) {
-        let replaced = self.channels.remove(message.topic.as_str());
-        let closing = replaced.map(|channel| {
-            self.leave(&channel);
-            channel.closed(self.context.vsn)
-        });
-        let Inbound { topic, join_ref, reference, payload, .. } = message;
-        let request = Request { topic, join_ref, reference, closing };
-        let seated = self.seat.is_some();
-        let joining = self.waiting.keys().filter(|topic| !self.channels.contains_key(*topic));
-        let joined = self.channels.len() + joining.count();
-        match join::evaluate(&self.context, request, &payload, joined, seated) {
-            Ok(candidate) => match candidate.caller(&self.context) {
-                None => self.admit(candidate, Ok(Rights { broadcast: true, presence: true })),
-                Some((topic, caller)) => {
-                    let authorizer = self.context.services.authorizer.clone();
-                    self.ask(topic, VecDeque::new(), async move {
-                        let read = authorizer.read(caller).await;
-                        Answer::Join(Box::new(candidate), read)
-                    });
-                }
-            },
-            Err(refused) => self.refuse(*refused),
-        }
-        self.note_channels();
-    }
-
-    fn admit(&mut self, candidate: Candidate, read: Permitted) {
-        match candidate.admit(&self.context, read) {
-            Ok(mut admitted) => {
-                self.seat = self.seat.take().or(admitted.take_seat());
-                let channel = admitted.enter(&self.context, &mut self.tasks);
-                self.channels.insert(channel.key.topic.clone(), channel);
-            }
-            Err(refused) => self.refuse(*refused),
-        }
-    }
-
-    /// Tells a refused join so, after a pause that keeps eager clients off.
-    /// Other topics do not wait.
-    fn refuse(&mut self, refused: Refused) {
-        let Refused { request, refusal } = refused;
-        if let Some(frame) = request.closing {
-            self.context.outbox.push(frame);
-        }
-        self.context.services.metrics.error(refusal.code);
-        tracing::info!(code = %refusal.code, topic = request.topic, "join refused");
-        let reason = refusal.to_string();
-        let (join_ref, reference) = (&request.join_ref, &request.reference);
-        let frame = reply::refused(self.context.vsn, join_ref, reference, &request.topic, &reason);
-        let close = refusal.close;
-        let pause = match self.tasks.len() < MAX_HELD_BACK {
-            true => self.context.services.config.channel_error_backoff,
-            false => Duration::ZERO,
-        };
-        self.tasks.push(Box::pin(async move {
-            sleep(pause).await;
-            Done::Refused { frame, close }
-        }));
-    }
-
-    /// Asks the policies; messages for the topic wait behind `queue` until they answer.
-    fn ask(
-        &mut self,
-        topic: Topic,
-        queue: VecDeque<Inbound>,
-        question: impl Future<Output = Answer> + Send + 'static,
-    ) {
-        self.waiting.insert(topic.clone(), queue);
-        self.tasks.push(Box::pin(async move {
-            let answer = question.await;
-            Done::Answered { topic, answer }
-        }));
-    }
-
-    fn on_answer(&mut self, topic: &Topic, answer: Answer) {
-        if answer.finds_no_partition() {
-            self.context.services.messages.janitor.partition_is_missing();
-        }
-        let mut queue = self.waiting.remove(topic).unwrap_or_default();
-        match answer {
-            Answer::Join(candidate, read) => self.admit(*candidate, read),
-            Answer::Write(id, write) => {
-                if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
-                    // Without an answer this message may not be sent; the next one asks again.
-                    let again = matches!(&write, Err(error) if error.is_transient());
-                    channel.permissions.write = Some(write.unwrap_or_default());
-                    if let Some(message) = queue.pop_front() {
-                        self.on_message(message);
-                    }
-                    if again && let Some(channel) = self.channels.get_mut(topic) {
-                        channel.permissions.write = None;
-                    }
-                }
-            }
-            Answer::Read(id, token, read) => {
-                if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
-                    let tasks = &mut self.tasks;
-                    let step =
-                        handlers::access_token::permit(&self.context, channel, tasks, token, read);
-                    self.take_step(topic.as_str(), step, None);
-                }
-            }
-        }
-        for message in queue {
-            self.on_message(message);
-        }
-        self.note_channels();
-    }
-
-    fn on_leave(&mut self, message: &Inbound) {
-        let vsn = self.context.vsn;
-        let Some(channel) = self.channels.get(message.topic.as_str()) else {
-            // Leaving what is not joined succeeds.
-            let (join_ref, reference) = (&message.join_ref, &message.reference);
-            let frame = reply::ok(vsn, join_ref, reference, &message.topic, "{}");
-            self.context.outbox.push(frame);
-            return;
-        };
-        // A leave for an older instance of the topic must not end this one.
-        if !channel.join_ref.is_null() && channel.join_ref != message.join_ref {
-            return;
-        }
-        self.context.outbox.push(channel.ok(vsn, &message.reference));
-        self.context.outbox.push(channel.closed(vsn));
-        self.drop_channel(&message.topic);
-    }
-
-    fn on_channel_message(&mut self, message: Inbound) {
-        let context = &self.context;
-        let Some(channel) = self.channels.get_mut(message.topic.as_str()) else {
-            let (null, reference) = (Ref::NULL, &message.reference);
-            let reason = "unmatched topic";
-            let frame = reply::refused(context.vsn, &null, reference, &message.topic, reason);
-            context.outbox.push(frame);
-            return;
-        };
-        let reference = &message.reference;
-        let step = match (message.event.as_str(), &message.payload) {
-            ("broadcast", _) => {
-                handlers::broadcast::handle(context, channel, &mut self.tasks, &message)
-            }
-            ("presence", Payload::Json(json)) => {
-                handlers::presence::handle(context, channel, reference, json)
-            }
-            ("access_token", Payload::Json(json)) => {
-                handlers::access_token::handle(context, channel, &mut self.tasks, json)
-            }
-            _ => {
-                context.services.tenant.meters.events.record(1);
-                Step::Stay
-            }
-        };
-        let topic = message.topic.clone();
-        self.take_step(&topic, step, Some(message));
-    }
-
-    /// Does what a handler decided; `message` is what it was handling.
-    fn take_step(&mut self, topic: &str, step: Step, message: Option<Inbound>) {
-        match step {
-            Step::Stay => {}
-            Step::Shutdown(reason) => self.shut_down(topic, &reason),
-            Step::Storing => {
-                let Some(channel) = self.channels.get(topic) else { return };
-                self.waiting.insert(channel.key.topic.clone(), VecDeque::new());
-            }
-            Step::AskWrite => {
-                let Some(channel) = self.channels.get(topic) else { return };
-                let (id, name) = (channel.id, channel.key.topic.clone());
-                let caller = self.context.caller(&name, &channel.claims);
-                let authorizer = self.context.services.authorizer.clone();
-                self.ask(name, message.into_iter().collect(), async move {
-                    Answer::Write(id, authorizer.write(caller).await)
-                });
-            }
-            Step::AskRead { token, claims } => {
-                let Some(channel) = self.channels.get(topic) else { return };
-                let (id, name) = (channel.id, channel.key.topic.clone());
-                let caller = self.context.caller(&name, &claims);
-                let authorizer = self.context.services.authorizer.clone();
-                self.ask(name, VecDeque::new(), async move {
-                    Answer::Read(id, (token, claims), authorizer.read(caller).await)
-                });
-            }
-        }
-        self.note_channels();
-    }
-
     fn on_done(&mut self, done: Done) -> Option<Ending> {
         match done {
             Done::Refused { frame, close } => {
@@ -508,38 +186,6 @@ impl Socket {
             Done::Answered { topic, answer } => {
                 self.on_answer(&topic, answer);
                 None
-            }
-        }
-    }
-
-    fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
-        let waited = match &result {
-            FromDatabase::Stored(..) => self.waiting.remove(topic).unwrap_or_default(),
-            FromDatabase::Replayed(_) | FromDatabase::Ready(_) => VecDeque::new(),
-        };
-        self.take_from_database(topic, id, result);
-        for message in waited {
-            self.on_message(message);
-        }
-    }
-
-    fn take_from_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
-        let Some(channel) = self.channels.get(topic).filter(|channel| channel.id == id) else {
-            return;
-        };
-        match result {
-            FromDatabase::Replayed(stored) => {
-                if !handlers::database::replayed(&self.context, channel, stored) {
-                    self.context.outbox.push(channel.crashed(self.context.vsn));
-                    self.drop_channel(topic.as_str());
-                }
-            }
-            FromDatabase::Ready(true) => handlers::database::ready(&self.context, channel),
-            FromDatabase::Ready(false) => {
-                self.shut_down(topic.as_str(), handlers::database::NOT_READY);
-            }
-            FromDatabase::Stored(reference, result) => {
-                handlers::database::stored(&self.context, channel, &reference, result);
             }
         }
     }
@@ -610,7 +256,7 @@ impl Socket {
     }
 
     /// Ends one channel and tells its client why; the socket stays.
-    fn shut_down(&mut self, topic: &str, reason: &str) {
+    pub(super) fn shut_down(&mut self, topic: &str, reason: &str) {
         if let Some(channel) = self.channels.get(topic) {
             tracing::info!(code = %ErrorCode::ChannelShutdown, topic, reason, "channel closed");
             self.context.services.metrics.error(ErrorCode::ChannelShutdown);
@@ -627,7 +273,7 @@ impl Socket {
         }
     }
 
-    fn drop_channel(&mut self, topic: &str) {
+    pub(super) fn drop_channel(&mut self, topic: &str) {
         if let Some(channel) = self.channels.remove(topic) {
             self.leave(&channel);
         }
@@ -641,14 +287,14 @@ impl Socket {
     }
 
     /// Takes a channel out of everything that could send to it.
-    fn leave(&self, channel: &Channel) {
+    pub(super) fn leave(&self, channel: &Channel) {
         let services = &self.context.services;
         services.hub.leave(&channel.key, &channel.subscriber);
         services.presence.untrack(&channel.key, channel.id);
     }
 
     /// Brings the timers up to date with the channels there are.
-    fn note_channels(&mut self) {
+    pub(super) fn note_channels(&mut self) {
         self.tokens_due = self.channels.values().map(|channel| channel.token_due).min();
         self.idle_since = match self.channels.is_empty() {
             true => self.idle_since.or_else(|| Some(Instant::now())),
@@ -662,11 +308,4 @@ impl Socket {
         let empty = self.idle_since.map(|since| since + config.no_channel_timeout);
         [empty, self.tokens_due].into_iter().flatten().fold(idle, Instant::min)
     }
-}
-
-/// When a token with these claims is to be looked at again.
-pub fn token_due(claims: &Claims) -> Instant {
-    let now = clock::unix_time();
-    let expires = Duration::from_secs(u64::try_from(claims.expires_at()).unwrap_or(0));
-    Instant::now() + expires.saturating_sub(now).min(TOKEN_CHECK)
 }

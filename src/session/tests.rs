@@ -120,11 +120,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 
 /// Database changes of a database that is never asked.
 fn no_changes() -> PostgresChanges {
-    let config = postgres_changes::Config {
-        publication: "p".into(),
-        max_record_bytes: 1000,
-        row_security: postgres_changes::RowSecurity::default(),
-    };
+    let config = postgres_changes::Config { publication: "p".into(), ..Default::default() };
     PostgresChanges::new(config, no_pool(), no_pool())
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use divan::{Bencher, black_box, counter::ItemsCount};
 use rowcast::{
     postgres_changes::filter::{
+        ask::Answers,
         compare::Kind,
-        compile::{ColumnType, Predicate, compile},
+        compile::{AskedType, ColumnType, Predicate, Verdict, compile},
         parse::parse,
     },
     replication::change::Value,
@@ -27,6 +28,13 @@ fn column(oid: u32) -> ColumnType {
         cast: Arc::from("a type"),
         is_bytea: false,
         is_domain: false,
+        asked: AskedType {
+            cast: Arc::from("a type"),
+            schema: Arc::from("pg_catalog"),
+            collation: None,
+            labels: Arc::default(),
+            folds_ascii: true,
+        },
     }
 }
 
@@ -52,6 +60,7 @@ fn judging(bencher: Bencher<'_, '_>, operator: &str) {
         .collect();
     bencher.counter(ItemsCount::new(SUBSCRIPTIONS)).bench(|| {
         let value = Value::Text(black_box(b"5000"));
-        predicates.iter().filter(|predicate| predicate.holds(value)).count()
+        let mut answers = Answers::default();
+        predicates.iter().filter(|p| p.judge(value, &mut answers) == Verdict::Holds).count()
     });
 }

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    CatalogError, Described, RoleView, Table, TableColumn,
+    CatalogError, Described, Generated, Generation, RoleView, Table, TableColumn,
     types::{self, Types},
 };
 use crate::{
-    postgres::pool::{Pool, Row},
-    postgres_changes::filter::compile::ColumnType,
+    postgres::pool::{Pool, Row, types::Type},
+    postgres_changes::filter::compile::{AskedType, ColumnType},
 };
 
 /// Which tables.
@@ -30,7 +30,8 @@ with role as (
 ), db as (
   select coalesce(d ->> 'datlocprovider', 'c') = 'b'
       or coalesce(d ->> 'datlocprovider', 'c') = 'c'
-         and d ->> 'datcollate' in ('C', 'POSIX', 'C.UTF-8', 'C.utf8') as bytes
+         and d ->> 'datcollate' in ('C', 'POSIX', 'C.UTF-8', 'C.utf8') as bytes,
+         concat_ws(' ', d ->> 'datctype', d ->> 'daticulocale', d ->> 'datlocale') as locale
     from (select to_jsonb(p) d from pg_catalog.pg_database p where p.datname = current_database()) x
 )
 select c.oid, n.nspname::text, c.relname::text, c.relrowsecurity,
@@ -46,13 +47,31 @@ select c.oid, n.nspname::text, c.relname::text, c.relrowsecurity,
        array(select case when role.oid is null then null
                          else role.bypasses or not c.relforcerowsecurity
                               and pg_has_role(role.oid, c.relowner, 'usage') end
-               from role order by role.n)
+               from role order by role.n),
+       case when l.collname <> 'default' then quote_ident(cn.nspname) || '.' || quote_ident(l.collname) end,
+       case when l.collname = 'default' then db.locale
+            else concat_ws(' ', j.l ->> 'collctype', j.l ->> 'colliculocale', j.l ->> 'colllocale') end
+         !~* '(^| )(tr|az)([_-]|$)',
+       coalesce(to_jsonb(p) -> 'attnames' ? a.attname::text, true) or a.attgenerated <> '',
+       pg_get_expr(g.adbin, g.adrelid), quote_ident(pg_get_userbyid(c.relowner)),
+       array(select distinct s.attname::text
+               from pg_catalog.pg_depend d
+               join pg_catalog.pg_attribute s on s.attrelid = d.refobjid and s.attnum = d.refobjsubid
+              where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = g.adrelid
+                and d.refobjsubid not in (0, g.adnum)
+                and (d.classid = 'pg_catalog.pg_attrdef'::regclass and d.objid = g.oid
+                     or d.classid = 'pg_catalog.pg_class'::regclass and d.objid = g.adrelid
+                        and d.objsubid = g.adnum))
   from pg_catalog.pg_publication_tables p
   join pg_catalog.pg_namespace n on n.nspname = p.schemaname
   join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
   join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   join pg_catalog.pg_type t on t.oid = a.atttypid
+  left join pg_catalog.pg_attrdef g
+    on g.adrelid = c.oid and g.adnum = a.attnum and a.attgenerated <> ''
   left join pg_catalog.pg_collation l on l.oid = a.attcollation
+  left join pg_catalog.pg_namespace cn on cn.oid = l.collnamespace
+ cross join lateral (select to_jsonb(l) l) j
   left join pg_catalog.pg_index i on i.indrelid = c.oid and i.indisprimary
   cross join db
  where p.pubname = $1
@@ -93,6 +112,38 @@ pub(super) async fn tables(
     Ok(found)
 }
 
+/// True if none of these transactions is still under way. The log names them
+/// by their lower 32 bits, which are compared in a circle.
+pub(super) async fn are_visible(pool: &Pool, xids: &[i64]) -> Result<bool, CatalogError> {
+    let sql = "
+        with s as materialized (select pg_current_snapshot() s),
+             running as (select x::text::bigint & 4294967295 x from s, pg_snapshot_xip(s.s) x)
+        select not exists (
+          select from unnest($1::bigint[]) wanted(x), s
+           where wanted.x in (select x from running)
+              or (wanted.x - (pg_snapshot_xmax(s.s)::text::bigint & 4294967295) + 4294967296)
+                 % 4294967296 < 2147483648)";
+    let lease = pool.checkout().await?;
+    let rows = lease.query_typed(sql, &[(&xids, Type::INT8_ARRAY)]).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(true))
+}
+
+/// Which of these tables are gone or not published.
+pub(super) async fn unpublished(
+    pool: &Pool,
+    publication: &str,
+    oids: Vec<u32>,
+) -> Result<Vec<u32>, CatalogError> {
+    let sql = "select x.oid from unnest($2::oid[]) x(oid) where not exists (
+        select from pg_catalog.pg_publication_tables p
+          join pg_catalog.pg_namespace n on n.nspname = p.schemaname
+          join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+         where p.pubname = $1 and c.oid = x.oid)";
+    let lease = pool.checkout().await?;
+    let rows = lease.query(sql, &[&publication, &oids]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
 fn text(row: &Row, at: usize) -> Result<Arc<str>, CatalogError> {
     Ok(Arc::from(row.try_get::<_, String>(at)?))
 }
@@ -112,6 +163,7 @@ fn describe(row: &Row, roles: &[Arc<str>]) -> Result<Described, CatalogError> {
         name: text(row, 2)?,
         row_security: row.try_get(3)?,
         columns: Vec::new(),
+        generation: None,
     };
     Ok(Described { table: Arc::new(table), roles: views })
 }
@@ -130,6 +182,13 @@ fn add_column(
             Arc::make_mut(view).readable.push(readable == Some(true));
         }
     }
+    let collation: Option<String> = row.try_get(14)?;
+    let cast = text(row, 8)?;
+    let asked = AskedType {
+        collation: collation.map(Arc::from),
+        folds_ascii: row.try_get(15)?,
+        ..types.asked(type_oid, &cast)
+    };
     let column = TableColumn {
         name: text(row, 4)?,
         type_oid,
@@ -138,12 +197,28 @@ fn add_column(
         filter: ColumnType {
             kind: types.kind(type_oid, byte_order, deterministic),
             title: text(row, 7)?,
-            cast: text(row, 8)?,
+            cast,
             is_bytea: types.base(type_oid) == 17,
             is_domain: types.base(type_oid) != type_oid,
+            asked,
         },
         is_key: row.try_get(9)?,
+        is_published: row.try_get(16)?,
     };
-    Arc::make_mut(&mut described.table).columns.push(column);
+    let table = Arc::make_mut(&mut described.table);
+    if let Some(expression) = row.try_get::<_, Option<String>>(17)? {
+        let sources: Vec<String> = row.try_get(19)?;
+        let generated = Generated {
+            name: Arc::clone(&column.name),
+            type_oid,
+            expression: Arc::from(expression),
+            sources: sources.into_iter().map(Arc::from).collect(),
+        };
+        let owner = text(row, 18)?;
+        let empty = || Arc::new(Generation { owner, columns: Vec::new() });
+        let generation = table.generation.get_or_insert_with(empty);
+        Arc::make_mut(generation).columns.push(generated);
+    }
+    table.columns.push(column);
     Ok(())
 }

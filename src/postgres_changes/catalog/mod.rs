@@ -4,13 +4,27 @@
 //! keeps what it judges rows by and asks again when the stream says so.
 
 mod casts;
+mod comparisons;
+mod generation;
 mod lookup;
 mod types;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub(super) use self::{casts::Casts, lookup::Scope};
-use super::{filter::compile::ColumnType, flight::Flights};
+use prometheus_client::metrics::counter::Counter;
+
+pub(super) use self::{
+    casts::Casts,
+    generation::{Generated, Generation, Source},
+    lookup::Scope,
+};
+use super::{
+    filter::{
+        ask::{Answers, Asked},
+        compile::ColumnType,
+    },
+    flight::Flights,
+};
 use crate::{
     postgres::{
         pool::{self, Pool, PoolError},
@@ -29,6 +43,8 @@ pub(super) struct Table {
     pub(super) row_security: bool,
     /// In attribute order.
     pub(super) columns: Vec<TableColumn>,
+    /// How the generated ones among them are computed.
+    pub(super) generation: Option<Arc<Generation>>,
 }
 
 /// A live column.
@@ -43,6 +59,8 @@ pub(super) struct TableColumn {
     pub(super) filter: ColumnType,
     /// Part of the primary key.
     pub(super) is_key: bool,
+    /// In the publication's column list, if it has one.
+    pub(super) is_published: bool,
 }
 
 /// What a role may see of a table.
@@ -80,6 +98,8 @@ type Found = Result<Arc<[Described]>, CatalogError>;
 pub(super) struct Catalog {
     pool: Pool,
     publication: Arc<str>,
+    /// Queries about tables.
+    count: Counter,
     lookups: Arc<Flights<(Scope, Arc<str>), Found>>,
     positions: Arc<Flights<(), Result<Lsn, CatalogError>>>,
 }
@@ -95,9 +115,9 @@ impl Table {
 }
 
 impl Catalog {
-    pub(super) fn new(pool: Pool, publication: Arc<str>) -> Self {
+    pub(super) fn new(pool: Pool, publication: Arc<str>, count: Counter) -> Self {
         let (lookups, positions) = (Arc::new(Flights::new()), Arc::new(Flights::new()));
-        Self { pool, publication, lookups, positions }
+        Self { pool, publication, count, lookups, positions }
     }
 
     /// The published tables of `scope` as `role` sees them; many callers share a query.
@@ -108,7 +128,9 @@ impl Catalog {
     ) -> Result<Arc<[Described]>, CatalogError> {
         let (pool, publication) = (self.pool.clone(), Arc::clone(&self.publication));
         let key = (scope.clone(), Arc::clone(&role));
+        let count = self.count.clone();
         let trip = || async move {
+            count.inc();
             lookup::tables(&pool, &publication, &scope, &[role]).await.map(Arc::from)
         };
         self.lookups.run(key, trip).await
@@ -120,8 +142,20 @@ impl Catalog {
         oid: u32,
         roles: &[Arc<str>],
     ) -> Result<Option<Described>, CatalogError> {
+        self.count.inc();
         let found = lookup::tables(&self.pool, &self.publication, &Scope::Oid(oid), roles).await?;
         Ok(found.into_iter().next())
+    }
+
+    /// Which of these tables are not published.
+    pub(super) async fn unpublished(&self, oids: Vec<u32>) -> Result<Vec<u32>, CatalogError> {
+        self.count.inc();
+        lookup::unpublished(&self.pool, &self.publication, oids).await
+    }
+
+    /// True if what these transactions did is visible to the next query.
+    pub(super) async fn are_visible(&self, xids: &[i64]) -> Result<bool, CatalogError> {
+        lookup::are_visible(&self.pool, xids).await
     }
 
     /// Where the log ends now: what commits from here on stands behind it.
@@ -142,6 +176,34 @@ impl Catalog {
         values: Vec<(Arc<str>, String)>,
     ) -> Result<Casts, CatalogError> {
         casts::cast(&self.pool, values).await
+    }
+
+    /// The values of generated columns for some rows.
+    pub(super) async fn compute(
+        &self,
+        generation: &Generation,
+        sources: &[Source],
+        rows: usize,
+    ) -> Result<Vec<Vec<Option<String>>>, CatalogError> {
+        generation::compute(&self.pool, generation, sources, rows).await
+    }
+
+    /// Fails with PostgreSQL's error if a question makes no sense to it.
+    pub(super) async fn check_questions(&self, asked: &[Arc<Asked>]) -> Result<(), CatalogError> {
+        comparisons::check(&self.pool, asked).await
+    }
+
+    /// Has the open questions answered. What PostgreSQL cannot answer is
+    /// given up and returned with its error.
+    ///
+    /// # Errors
+    ///
+    /// Only [`CatalogError::Unavailable`]; what was answered until then stays.
+    pub(super) async fn answer(
+        &self,
+        answers: &mut Answers,
+    ) -> Result<Vec<(Arc<Asked>, String)>, CatalogError> {
+        comparisons::answer(&self.pool, answers).await
     }
 
     /// Fails with PostgreSQL's error if `pattern` is no regular expression.

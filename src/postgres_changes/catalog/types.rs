@@ -8,7 +8,7 @@ use crate::{
         pool::Client,
         value::{Field, TypeShape},
     },
-    postgres_changes::filter::compare::Kind,
+    postgres_changes::filter::{compare::Kind, compile::AskedType},
 };
 
 /// Types nest; deeper than this is rendered as text.
@@ -38,9 +38,13 @@ select t.oid, t.typtype::text, case when t.typlen = -1 then t.typelem else 0 end
                 and not a.attisdropped order by a.attnum),
        array(select a.atttypid from pg_catalog.pg_attribute a
               where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0
-                and not a.attisdropped order by a.attnum)
+                and not a.attisdropped order by a.attnum),
+       array(select l.enumlabel::text from pg_catalog.pg_enum l
+              where l.enumtypid = t.oid order by l.enumsortorder),
+       format_type(t.oid, -1), quote_ident(n.nspname)
   from need
   join pg_catalog.pg_type t on t.oid = need.oid
+  join pg_catalog.pg_namespace n on n.oid = t.typnamespace
   left join pg_catalog.pg_type e on e.oid = t.typelem";
 
 /// The types of some tables.
@@ -51,6 +55,12 @@ pub(super) struct Types(HashMap<u32, Entry>);
 struct Entry {
     made: Made,
     is_enum: bool,
+    /// Of an enum, in their order.
+    labels: Arc<[Arc<str>]>,
+    /// As SQL writes it.
+    cast: Arc<str>,
+    /// Where its operators are.
+    schema: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -85,7 +95,19 @@ pub(super) async fn fetch(client: &Client, mut oids: Vec<u32>) -> Result<Types, 
         } else {
             Made::Itself
         };
-        types.0.insert(row.try_get(0)?, Entry { made, is_enum: kind == "e" });
+        let labels: Vec<String> = row.try_get(7)?;
+        let (cast, schema): (String, String) = (row.try_get(8)?, row.try_get(9)?);
+        // Arrays, enums, rows and ranges have PostgreSQL's own operators,
+        // whatever schema they are in; other types bring theirs.
+        let brings = kind == "b" && matches!(made, Made::Itself);
+        let entry = Entry {
+            made,
+            is_enum: kind == "e",
+            labels: labels.into_iter().map(Arc::from).collect(),
+            cast: Arc::from(cast),
+            schema: Arc::from(if brings { &*schema } else { "pg_catalog" }),
+        };
+        types.0.insert(row.try_get(0)?, entry);
     }
     Ok(types)
 }
@@ -132,6 +154,20 @@ impl Types {
         oid
     }
 
+    /// How PostgreSQL is asked to compare values of a type; `cast` names it
+    /// if it is built-in.
+    pub(super) fn asked(&self, oid: u32, cast: &Arc<str>) -> AskedType {
+        let known = self.0.get(&self.base(oid));
+        AskedType {
+            cast: Arc::clone(known.map_or(cast, |entry| &entry.cast)),
+            schema: known
+                .map_or_else(|| Arc::from("pg_catalog"), |entry| Arc::clone(&entry.schema)),
+            labels: known.map(|entry| Arc::clone(&entry.labels)).unwrap_or_default(),
+            collation: None,
+            folds_ascii: false,
+        }
+    }
+
     /// How values of a type compare.
     pub(super) fn kind(&self, oid: u32, byte_order: bool, deterministic: bool) -> Kind {
         let oid = self.base(oid);
@@ -161,7 +197,10 @@ mod tests {
     use super::*;
 
     fn types() -> Types {
-        let entry = |made, is_enum| Entry { made, is_enum };
+        let entry = |made, is_enum| {
+            let (cast, schema) = (Arc::from("x"), Arc::from("pg_catalog"));
+            Entry { made, is_enum, labels: Arc::default(), cast, schema }
+        };
         Types(HashMap::from([
             (100_001, entry(Made::Domain(23), false)),
             (100_002, entry(Made::Array { element: 100_001, delimiter: b',' }, false)),

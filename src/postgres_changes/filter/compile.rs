@@ -2,7 +2,8 @@
 //!
 //! [`check`] says what a filter needs before it can be compiled: the values
 //! that must be valid for the type. [`compile`] takes their canonical text
-//! and makes a [`Predicate`], which knows SQL's three truth values.
+//! and makes a [`Predicate`], which knows SQL's three truth values. Where the
+//! comparison is not ours to make, the predicate asks (see [`super::ask`]).
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -10,6 +11,7 @@ use regex::bytes::Regex;
 
 use super::{
     Filter, Op,
+    ask::{Answers, Asked, Comparison, Truth},
     compare::{Comparable, Kind},
     parse::elements,
     pattern::{self, Like},
@@ -33,6 +35,24 @@ pub struct ColumnType {
     pub is_bytea: bool,
     /// A domain, whose constraints only PostgreSQL checks.
     pub is_domain: bool,
+    /// How PostgreSQL is asked to compare.
+    pub asked: AskedType,
+}
+
+/// A type as SQL text names it, for comparisons that PostgreSQL makes. Each
+/// part is quoted as needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedType {
+    /// The type; of a domain, its base type.
+    pub cast: Arc<str>,
+    /// The schema of its operators.
+    pub schema: Arc<str>,
+    /// The column's collation, where it is not the database's.
+    pub collation: Option<Arc<str>>,
+    /// The labels of an enum in their order; empty for other types.
+    pub labels: Arc<[Arc<str>]>,
+    /// The collation pairs ASCII letters as ASCII does; Turkish does not.
+    pub folds_ascii: bool,
 }
 
 /// Why a filter does not fit its column.
@@ -44,9 +64,12 @@ pub enum Misfit {
     /// The text is not a valid list: PostgreSQL's words.
     #[error("{0}")]
     Malformed(String),
-    /// We cannot decide this comparison exactly as PostgreSQL does.
-    #[error("the filter {0} on a column of type {1} is not supported by this server")]
-    Unsupported(&'static str, Arc<str>),
+    /// PostgreSQL would raise this for every row.
+    #[error("LIKE pattern must not end with escape character")]
+    OpenEscape,
+    /// A value is not in the form that the catalog's description promises.
+    #[error("the type of column {0} changed")]
+    Changed(Arc<str>),
 }
 
 /// The values of a filter that must be cast to the column's type, as the client wrote them.
@@ -107,6 +130,23 @@ impl ColumnType {
     }
 }
 
+impl AskedType {
+    fn question(&self, operator: &'static str, wanted: &Arc<str>) -> Arc<Asked> {
+        let comparison = Comparison {
+            cast: Arc::clone(&self.cast),
+            collation: self.collation.clone(),
+            schema: Arc::clone(&self.schema),
+            operator,
+        };
+        Asked::new(comparison, Arc::clone(wanted))
+    }
+
+    /// The place of an enum's label. None for one that came after the catalog was read.
+    fn position(&self, label: &[u8]) -> Option<usize> {
+        self.labels.iter().position(|known| known.as_bytes() == label)
+    }
+}
+
 /// A test of one column's value.
 #[derive(Debug, Clone)]
 pub struct Predicate {
@@ -128,6 +168,36 @@ enum Test {
     IsDistinct(Comparable),
     Like(Like),
     Regex(Regex),
+    /// Without regard to case: as ASCII does it where all is ASCII.
+    Fold {
+        test: Box<Self>,
+        asked: Arc<Asked>,
+    },
+    /// Order of an enum: by position, and as PostgreSQL says for new labels.
+    Label {
+        op: Op,
+        wanted: usize,
+        column: AskedType,
+        asked: Arc<Asked>,
+    },
+    /// Any of these, as PostgreSQL compares them.
+    Asked {
+        any: Vec<Arc<Asked>>,
+        has_null: bool,
+        /// `is distinct from` is the opposite of `=`.
+        inverted: bool,
+    },
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Holds,
+    /// It does not, or SQL does not know.
+    Fails,
+    /// PostgreSQL must be asked first.
+    Open,
 }
 
 /// Compiles a filter; `canonical` are the texts that PostgreSQL gives for the
@@ -135,46 +205,86 @@ enum Test {
 ///
 /// # Errors
 ///
-/// [`Misfit`], mostly [`Misfit::Unsupported`] once `check` has passed.
+/// [`Misfit`], rarely once `check` has passed.
 pub fn compile(
     filter: &Filter,
     column: &ColumnType,
     canonical: &[Arc<str>],
 ) -> Result<Predicate, Misfit> {
     let kind = column.kind;
-    let unsupported = || Misfit::Unsupported(filter.op.name(), Arc::clone(&column.title));
-    let read = |text: &Arc<str>| kind.read(text.as_bytes()).ok_or_else(unsupported);
-    let one = || canonical.first().ok_or_else(unsupported).and_then(read);
+    let changed = || Misfit::Changed(Arc::clone(&filter.column));
+    let read = |text: &Arc<str>| kind.read(text.as_bytes()).ok_or_else(changed);
+    let first = || canonical.first().ok_or_else(changed);
     let value = &*filter.value;
+    let ask = |operator: &'static str| {
+        let any = canonical.iter().map(|wanted| column.asked.question(operator, wanted)).collect();
+        Test::Asked { any, has_null: false, inverted: false }
+    };
+    let pattern = |operator: &'static str| {
+        let any = vec![column.asked.question(operator, &filter.value)];
+        Test::Asked { any, has_null: false, inverted: false }
+    };
+    // Which letters are one letter in two cases is the collation's to say.
+    let fold = |operator: &'static str, test: Option<Test>| match test {
+        Some(test) if column.asked.folds_ascii => {
+            let asked = column.asked.question(operator, &filter.value);
+            Test::Fold { test: Box::new(test), asked }
+        }
+        _ => pattern(operator),
+    };
     let test = match filter.op {
-        Op::Eq | Op::Neq => Test::Compare(filter.op, one()?),
+        Op::Eq | Op::Neq if kind != Kind::Opaque => Test::Compare(filter.op, read(first()?)?),
         Op::Lt | Op::Lte | Op::Gt | Op::Gte if kind.is_ordered() => {
-            Test::Compare(filter.op, one()?)
+            Test::Compare(filter.op, read(first()?)?)
+        }
+        Op::Eq | Op::Neq | Op::Lt | Op::Lte | Op::Gt | Op::Gte => {
+            match column.asked.position(first()?.as_bytes()) {
+                Some(wanted) => {
+                    let asked = column.asked.question(operator(filter.op), first()?);
+                    Test::Label { op: filter.op, wanted, column: column.asked.clone(), asked }
+                }
+                None => ask(operator(filter.op)),
+            }
         }
         Op::In => {
-            let all = elements(value).map_err(Misfit::Malformed)?;
-            let values = canonical.iter().map(read).collect::<Result<_, _>>()?;
+            let has_null = elements(value).map_err(Misfit::Malformed)?.contains(&None);
             if kind == Kind::Opaque {
-                return Err(unsupported());
+                let Test::Asked { any, .. } = ask("=") else { return Err(changed()) };
+                Test::Asked { any, has_null, inverted: false }
+            } else {
+                let values = canonical.iter().map(read).collect::<Result<_, _>>()?;
+                Test::In { values, has_null }
             }
-            Test::In { values, has_null: all.contains(&None) }
         }
-        Op::IsDistinct => Test::IsDistinct(one()?),
+        Op::IsDistinct if kind == Kind::Opaque => {
+            let any = vec![column.asked.question("=", first()?)];
+            Test::Asked { any, has_null: false, inverted: true }
+        }
+        Op::IsDistinct => Test::IsDistinct(read(first()?)?),
         Op::Is => match value {
             "null" => Test::IsNull,
             "true" => Test::IsBool(Some(true)),
             "false" => Test::IsBool(Some(false)),
             _ => Test::IsBool(None),
         },
-        Op::Like | Op::Ilike => {
-            Like::new(value, filter.op == Op::Ilike).map(Test::Like).ok_or_else(unsupported)?
-        }
-        Op::Match | Op::Imatch => pattern::regex(value, filter.op == Op::Imatch)
-            .map(Test::Regex)
-            .ok_or_else(unsupported)?,
-        Op::Lt | Op::Lte | Op::Gt | Op::Gte => return Err(unsupported()),
+        Op::Like | Op::Ilike if pattern::has_open_escape(value) => return Err(Misfit::OpenEscape),
+        Op::Like => Like::new(value, false).map_or_else(|| pattern("~~"), Test::Like),
+        Op::Ilike => fold("~~*", Like::new(value, true).map(Test::Like)),
+        Op::Match => pattern::regex(value, false).map_or_else(|| pattern("~"), Test::Regex),
+        Op::Imatch => fold("~*", pattern::regex(value, true).map(Test::Regex)),
     };
     Ok(Predicate { kind, negated: filter.negated, test })
+}
+
+fn operator(op: Op) -> &'static str {
+    match op {
+        Op::Neq => "<>",
+        Op::Lt => "<",
+        Op::Lte => "<=",
+        Op::Gt => ">",
+        Op::Gte => ">=",
+        _ => "=",
+    }
 }
 
 /// The bytes under which an equality filter can be hashed, if it can.
@@ -186,41 +296,65 @@ pub fn hash_key(filter: &Filter, column: &ColumnType, canonical: &[Arc<str>]) ->
 }
 
 impl Predicate {
-    /// True if the condition holds; SQL's "unknown" does not, negated or not,
-    /// nor does a value that the log does not have.
-    pub fn holds(&self, value: Value<'_>) -> bool {
+    /// Judges a value. SQL's "unknown" fails, negated or not, and so does a
+    /// value that the log does not have.
+    pub fn judge(&self, value: Value<'_>, answers: &mut Answers) -> Verdict {
         let truth = match value {
-            Value::Unchanged => None,
-            Value::Null => self.of_null(),
-            Value::Text(text) => self.of_text(text),
+            Value::Unchanged => Truth::Known(None),
+            Value::Null => Truth::Known(self.of_null()),
+            Value::Text(text) => self.of_text(text, answers),
         };
-        truth.is_some_and(|truth| truth != self.negated)
+        match truth {
+            Truth::Open => Verdict::Open,
+            Truth::Known(Some(truth)) if truth != self.negated => Verdict::Holds,
+            Truth::Known(_) => Verdict::Fails,
+        }
+    }
+
+    /// What PostgreSQL may be asked to judge values.
+    pub fn asks(&self) -> &[Arc<Asked>] {
+        match &self.test {
+            Test::Asked { any, .. } => any,
+            Test::Label { asked, .. } | Test::Fold { asked, .. } => std::slice::from_ref(asked),
+            _ => &[],
+        }
     }
 
     fn of_null(&self) -> Option<bool> {
         match self.test {
-            Test::IsNull | Test::IsDistinct(_) => Some(true),
+            Test::IsNull | Test::IsDistinct(_) | Test::Asked { inverted: true, .. } => Some(true),
             Test::IsBool(wanted) => Some(wanted.is_none()),
-            Test::Compare(..) | Test::In { .. } | Test::Like(_) | Test::Regex(_) => None,
+            Test::Compare(..)
+            | Test::In { .. }
+            | Test::Like(_)
+            | Test::Regex(_)
+            | Test::Fold { .. }
+            | Test::Label { .. }
+            | Test::Asked { .. } => None,
         }
     }
 
-    fn of_text(&self, text: &[u8]) -> Option<bool> {
-        let order = |wanted: &Comparable| self.kind.read(text)?.compare(wanted);
+    fn of_text(&self, text: &[u8], answers: &mut Answers) -> Truth {
         match &self.test {
+            Test::Asked { any, has_null, inverted } => {
+                any_of(any, *has_null, *inverted, |asked| answers.find(asked, text))
+            }
+            Test::Label { op, wanted, column, asked } => match column.position(text) {
+                Some(position) => Truth::Known(Some(is_so(*op, position.cmp(wanted)))),
+                None => answers.find(asked, text),
+            },
+            Test::Fold { asked, .. } if !text.is_ascii() => answers.find(asked, text),
+            Test::Fold { test, .. } => Truth::Known(self.of_known(test, text)),
+            test => Truth::Known(self.of_known(test, text)),
+        }
+    }
+
+    fn of_known(&self, test: &Test, text: &[u8]) -> Option<bool> {
+        let order = |wanted: &Comparable| self.kind.read(text)?.compare(wanted);
+        match test {
             Test::IsNull => Some(false),
             Test::IsBool(wanted) => Some(*wanted == Some(text == b"t")),
-            Test::Compare(op, wanted) => {
-                let order = order(wanted)?;
-                Some(match op {
-                    Op::Neq => order != Ordering::Equal,
-                    Op::Lt => order == Ordering::Less,
-                    Op::Lte => order != Ordering::Greater,
-                    Op::Gt => order == Ordering::Greater,
-                    Op::Gte => order != Ordering::Less,
-                    _ => order == Ordering::Equal,
-                })
-            }
+            Test::Compare(op, wanted) => Some(is_so(*op, order(wanted)?)),
             Test::In { values, has_null } => {
                 let value = self.kind.read(text)?;
                 let equal = |wanted: &Comparable| value.compare(wanted) == Some(Ordering::Equal);
@@ -230,8 +364,40 @@ impl Predicate {
             Test::IsDistinct(wanted) => Some(order(wanted)? != Ordering::Equal),
             Test::Like(like) => Some(like.is_match(text)),
             Test::Regex(regex) => Some(regex.is_match(text)),
+            Test::Fold { .. } | Test::Label { .. } | Test::Asked { .. } => None,
         }
     }
+}
+
+fn is_so(op: Op, order: Ordering) -> bool {
+    match op {
+        Op::Neq => order != Ordering::Equal,
+        Op::Lt => order == Ordering::Less,
+        Op::Lte => order != Ordering::Greater,
+        Op::Gt => order == Ordering::Greater,
+        Op::Gte => order != Ordering::Less,
+        _ => order == Ordering::Equal,
+    }
+}
+
+/// SQL's `or` over the questions. All of them are looked up, so that one
+/// round answers the whole list.
+fn any_of(
+    any: &[Arc<Asked>],
+    has_null: bool,
+    inverted: bool,
+    mut find: impl FnMut(&Arc<Asked>) -> Truth,
+) -> Truth {
+    let (mut open, mut unknown) = (false, has_null);
+    for asked in any {
+        match find(asked) {
+            Truth::Known(Some(true)) => return Truth::Known(Some(!inverted)),
+            Truth::Known(Some(false)) => {}
+            Truth::Known(None) => unknown = true,
+            Truth::Open => open = true,
+        }
+    }
+    if open { Truth::Open } else { Truth::Known((!unknown).then_some(inverted)) }
 }
 
 #[cfg(test)]
@@ -246,6 +412,13 @@ mod tests {
             cast: Arc::from(title),
             is_bytea: oid == 17,
             is_domain: false,
+            asked: AskedType {
+                cast: Arc::from(title),
+                schema: Arc::from("pg_catalog"),
+                collation: None,
+                labels: Arc::default(),
+                folds_ascii: true,
+            },
         }
     }
 
@@ -257,7 +430,8 @@ mod tests {
 
     fn holds(condition: &str, column: &ColumnType, value: Option<&str>) -> bool {
         let value = value.map_or(Value::Null, |text| Value::Text(text.as_bytes()));
-        predicate(condition, column).unwrap().holds(value)
+        predicate(condition, column).unwrap().judge(value, &mut Answers::default())
+            == Verdict::Holds
     }
 
     #[test]
@@ -292,7 +466,9 @@ mod tests {
             "not.isdistinct.1",
             "in.(1)",
         ] {
-            assert!(!predicate(condition, &int).unwrap().holds(Value::Unchanged), "{condition}");
+            let predicate = predicate(condition, &int).unwrap();
+            let verdict = predicate.judge(Value::Unchanged, &mut Answers::default());
+            assert_eq!(verdict, Verdict::Fails, "{condition}");
         }
     }
 
@@ -321,9 +497,37 @@ mod tests {
     #[test]
     fn text_orders_only_under_a_byte_collation() {
         let mut text = column(25, "text");
-        assert!(matches!(predicate("lt.b", &text), Err(Misfit::Unsupported("lt", _))));
+        assert_eq!(predicate("lt.b", &text).unwrap().asks().len(), 1);
         text.kind = Kind::of_builtin(25, true);
         assert!(holds("lt.b", &text, Some("a")) && !holds("lt.b", &text, Some("é")));
+    }
+
+    #[test]
+    fn what_is_not_ours_to_compare_is_asked() {
+        let mut json = column(3802, "jsonb");
+        let list = predicate(r#"in.("{}",[],NULL)"#, &json).unwrap();
+        let mut answers = Answers::default();
+        let value = Value::Text(b"[]");
+        assert_eq!(list.judge(value, &mut answers), Verdict::Open);
+        let open = answers.take_open();
+        assert_eq!(open.len(), 2);
+        for (asked, value) in open {
+            let answer = Some(*asked.wanted == *"[]");
+            answers.put(asked, value, answer);
+        }
+        assert_eq!(list.judge(value, &mut answers), Verdict::Holds);
+        let distinct = predicate("isdistinct.[]", &json).unwrap();
+        assert_eq!(distinct.judge(value, &mut answers), Verdict::Fails);
+        assert_eq!(distinct.judge(Value::Null, &mut answers), Verdict::Holds);
+        // Nothing equals, but a null in the list leaves it unknown.
+        let others = predicate(r#"not.in.("{}",NULL)"#, &json).unwrap();
+        assert_eq!(others.judge(value, &mut answers), Verdict::Fails);
+        json.kind = Kind::Exact;
+        json.asked.labels = ["low", "high"].map(Arc::from).into();
+        let order = predicate("gt.low", &json).unwrap();
+        assert_eq!(order.judge(Value::Text(b"high"), &mut answers), Verdict::Holds);
+        assert_eq!(order.judge(Value::Text(b"low"), &mut answers), Verdict::Fails);
+        assert_eq!(order.judge(Value::Text(b"new"), &mut answers), Verdict::Open);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! `parse` reads the text, `op` names the operators, `compile` makes a typed
 //! test of it for a column. All of it is pure: what only PostgreSQL can know
-//! (is this value valid for the type, how does it print) is an input here.
+//! (is this value valid for the type, how does it print) is an input here, and
+//! `ask` keeps what it must say about rows.
 
+pub mod ask;
 pub mod compare;
 pub mod compile;
 mod decimal;

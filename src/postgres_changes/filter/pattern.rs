@@ -95,6 +95,11 @@ fn skip_char(text: &[u8]) -> &[u8] {
     tail.get(more..).unwrap_or_default()
 }
 
+/// True for a LIKE pattern whose last backslash escapes nothing.
+pub fn has_open_escape(pattern: &str) -> bool {
+    pattern.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
+}
+
 /// A PostgreSQL regular expression, if it means the same here. `fold` is `~*`.
 pub fn regex(pattern: &str, fold: bool) -> Option<Regex> {
     if fold && !pattern.is_ascii() {

@@ -15,13 +15,13 @@ pub(in super::super) struct Claimant {
     pub(super) subject: Box<str>,
 }
 
-type Key = (Arc<str>, Arc<str>);
+type RoleAndClaims = (Arc<str>, Arc<str>);
 
 /// The claimants of all members, each once.
 #[derive(Debug, Default)]
 pub(in super::super) struct Claimants {
-    /// By role and claims, each with its number of members.
-    known: HashMap<Key, (Arc<Claimant>, usize)>,
+    /// By role and claims, with the number of members.
+    known: HashMap<RoleAndClaims, (Arc<Claimant>, usize)>,
     ids: u64,
 }
 

@@ -9,9 +9,10 @@ use crate::{
     authorization::{AuthorizeError, Rights},
     session::{
         channel::{Channel, Permissions, Step},
+        context::{Context, token_due},
         handlers::postgres_changes,
         permission,
-        socket::{Context, Tasks, token_due},
+        tasks::Tasks,
         token,
     },
 };

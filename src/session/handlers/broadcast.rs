@@ -5,8 +5,9 @@ use crate::{
     protocol::message::Inbound,
     session::{
         channel::{Channel, Step},
+        context::Context,
         handlers::database,
-        socket::{Context, Tasks},
+        tasks::Tasks,
     },
 };
 

@@ -19,7 +19,8 @@ use crate::{
     },
     session::{
         channel::{Channel, Step},
-        socket::{Context, Done, Tasks},
+        context::Context,
+        tasks::{Done, Tasks},
     },
 };
 

@@ -15,7 +15,8 @@ use crate::{
     },
     session::{
         channel::Channel,
-        socket::{Context, Done, Tasks},
+        context::Context,
+        tasks::{Done, Tasks},
     },
     topic::Topic,
 };
@@ -28,6 +29,8 @@ pub struct Changes {
     legacy: bool,
     /// Counts attempts, so that the result of an old one is recognized.
     attempt: u32,
+    /// What is wrong with items that were left out; told once.
+    problems: Vec<String>,
     /// An attempt is under way. Another waits for it: two at a time could both
     /// deliver, or neither.
     is_trying: bool,
@@ -55,26 +58,27 @@ pub struct Attempt {
 
 impl Changes {
     /// Reads what a join asks for. Also returns the list for its reply.
-    pub fn of(join: &Join, topic: &Topic) -> (Self, String) {
+    /// `partial` keeps the good items where others are bad.
+    pub fn of(join: &Join, topic: &Topic, partial: bool) -> (Self, String) {
         let legacy = join.is_legacy.then(|| legacy_item(topic.sub_topic()));
         let items: Vec<&str> = match &legacy {
             Some(item) => vec![item],
             None => join.changes.iter().map(|item| item.get()).collect(),
         };
-        let wanted = match items.iter().map(|item| Binding::parse(item)).collect() {
-            Ok(bindings) => bindings,
-            Err(error) => return (Self::refused(error.to_string(), join), reply(&items)),
+        let (mut bindings, mut problems) = (Vec::new(), Vec::new());
+        for item in &items {
+            match Binding::parse(item) {
+                Ok(binding) => bindings.push(binding),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        let wanted = match problems.first() {
+            Some(first) if !partial || bindings.is_empty() => Wanted::Refused(first.clone()),
+            _ if bindings.is_empty() => Wanted::Nothing,
+            _ => Wanted::Bindings(bindings.into()),
         };
-        let bindings: Vec<Binding> = wanted;
-        let wanted = match bindings.is_empty() {
-            true => Wanted::Nothing,
-            false => Wanted::Bindings(bindings.into()),
-        };
-        (Self { wanted, legacy: join.is_legacy, ..Self::default() }, reply(&items))
-    }
-
-    fn refused(message: String, join: &Join) -> Self {
-        Self { wanted: Wanted::Refused(message), legacy: join.is_legacy, ..Self::default() }
+        let legacy = join.is_legacy;
+        (Self { wanted, legacy, problems, ..Self::default() }, reply(&items))
     }
 }
 
@@ -113,12 +117,12 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         claims: Arc::clone(channel.claims.json()),
         outbox: Arc::clone(&context.outbox),
         // Queued by the engine itself, so that no change comes before it.
-        ready: Some(channel.system(
+        ready: vec![channel.system(
             context.vsn,
             Extension::PostgresChanges,
             Status::Ok,
             "Subscribed to PostgreSQL",
-        )),
+        )],
         replaces: channel.changes.registration.as_ref().map(Registration::place),
     };
     channel.changes.is_trying = true;
@@ -141,6 +145,12 @@ pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attem
     let is_outdated = std::mem::take(&mut channel.changes.is_outdated);
     match attempt.result {
         Ok(registration) => {
+            let mut problems = std::mem::take(&mut channel.changes.problems);
+            problems.extend_from_slice(registration.problems());
+            for problem in &problems {
+                let (who, status) = (Extension::PostgresChanges, Status::Error);
+                context.outbox.push(channel.system(context.vsn, who, status, problem));
+            }
             // The old one, if any, has left as this one entered.
             channel.changes.registration = Some(registration);
         }

@@ -10,7 +10,7 @@ use crate::{
     protocol::{message::Ref, size},
     session::{
         channel::{Channel, Step},
-        socket::Context,
+        context::Context,
     },
 };
 

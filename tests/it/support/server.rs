@@ -114,6 +114,11 @@ impl Server {
         &self.address
     }
 
+    /// Of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Everything it wrote until now.
     pub fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
@@ -127,7 +132,7 @@ impl Server {
 
     /// Asks it to end, as a service manager does.
     pub fn terminate(&self) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 

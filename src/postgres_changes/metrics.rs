@@ -1,0 +1,115 @@
+//! Numbers about changes, one series per tenant.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::runtime::clock;
+
+type Labels = [(&'static str, String); 1];
+
+/// From a millisecond to over half a minute.
+const LATENCIES: [f64; 14] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// The metric families. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    db_events: Family<Labels, Counter>,
+    dropped: Family<Labels, Counter>,
+    rows: Family<Labels, Counter>,
+    lookups: Family<Labels, Counter>,
+    questions: Family<Labels, Counter>,
+    latency: Family<Labels, Histogram, fn() -> Histogram>,
+}
+
+/// One tenant's series.
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    /// One for each id of a subscription that a change went to.
+    pub(super) db_events: Counter,
+    /// Rows over the tenant's rate that were dropped.
+    pub(super) dropped: Counter,
+    /// Rows that somebody got.
+    pub(super) rows: Counter,
+    pub(super) lookups: Counter,
+    /// Rounds of questions to PostgreSQL.
+    pub(super) questions: Counter,
+    /// From the commit to the sockets' queues, in seconds.
+    pub(super) latency: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            db_events: Family::default(),
+            dropped: Family::default(),
+            rows: Family::default(),
+            lookups: Family::default(),
+            questions: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
+        }
+    }
+}
+
+impl Metrics {
+    /// Adds the families to a registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let mut add = |name: &str, help: &str, family: &Family<Labels, Counter>| {
+            registry.register(name, help, family.clone());
+        };
+        add(
+            "realtime_channel_db_events",
+            "Database changes delivered, once for each subscription",
+            &metrics.db_events,
+        );
+        add(
+            "realtime_changes_dropped",
+            "Rows dropped because the tenant had too many changes a second",
+            &metrics.dropped,
+        );
+        add("realtime_changes_rows", "Rows that were delivered to somebody", &metrics.rows);
+        add("realtime_changes_lookups", "Queries about tables and roles", &metrics.lookups);
+        add(
+            "realtime_changes_questions",
+            "Queries for filters that only PostgreSQL can judge",
+            &metrics.questions,
+        );
+        registry.register_with_unit(
+            "realtime_changes_latency",
+            "From a commit to the queues of its subscribers",
+            Unit::Seconds,
+            metrics.latency.clone(),
+        );
+        metrics
+    }
+
+    pub(super) fn series(&self, tenant: &str) -> Series {
+        let labels = [("tenant", tenant.to_owned())];
+        Series {
+            db_events: self.db_events.get_or_create_owned(&labels),
+            dropped: self.dropped.get_or_create_owned(&labels),
+            rows: self.rows.get_or_create_owned(&labels),
+            lookups: self.lookups.get_or_create_owned(&labels),
+            questions: self.questions.get_or_create_owned(&labels),
+            latency: self.latency.get_or_create_owned(&labels),
+        }
+    }
+}
+
+impl Series {
+    /// Counts a row that went to `ids` subscriptions; it committed at this
+    /// many microseconds since 1970.
+    pub(super) fn delivered(&self, ids: usize, committed_at: i64) {
+        self.rows.inc();
+        self.db_events.inc_by(u64::try_from(ids).unwrap_or(u64::MAX));
+        let committed = Duration::from_micros(u64::try_from(committed_at).unwrap_or_default());
+        // The database's clock may run ahead of ours.
+        let latency = clock::unix_time().saturating_sub(committed);
+        self.latency.observe(latency.as_secs_f64());
+    }
+}

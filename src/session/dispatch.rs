@@ -1,0 +1,275 @@
+//! What a socket does with a message: joins, leaves, and what handlers decide.
+//!
+//! Whatever needs PostgreSQL's answer first is asked by a task; messages for
+//! that topic wait behind it, in order, and other topics go on.
+
+use std::{collections::VecDeque, future::Future, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{
+    authorization::Rights,
+    hub::ChannelId,
+    protocol::{
+        message::{Inbound, Payload, Ref},
+        reply,
+    },
+    topic::{self, Topic},
+};
+
+use super::{
+    channel::Step,
+    handlers::{self, database::FromDatabase},
+    join::{self, Candidate, Refused, Request},
+    socket::Socket,
+    tasks::{Answer, Done, Permitted},
+};
+
+/// Refused joins whose answer is held back; more are answered at once.
+const MAX_HELD_BACK: usize = 100;
+
+/// Messages for one topic that may wait for an answer of the database; more are dropped.
+const MAX_WAITING: usize = 100;
+
+impl Socket {
+    pub(super) fn on_message(&mut self, message: Inbound) {
+        if message.topic == topic::PHOENIX && message.event == "heartbeat" {
+            let (vsn, null) = (self.context.vsn, Ref::NULL);
+            let frame = reply::ok(vsn, &null, &message.reference, topic::PHOENIX, "{}");
+            self.context.outbox.push(frame);
+            return;
+        }
+        // What follows a question about a topic is answered after it, in order.
+        if let Some(queue) = self.waiting.get_mut(message.topic.as_str()) {
+            if queue.len() < MAX_WAITING {
+                queue.push_back(message);
+            }
+            return;
+        }
+        match message.event.as_str() {
+            "phx_join" if message.topic.starts_with(topic::PREFIX) => self.on_join(message),
+            "phx_leave" => self.on_leave(&message),
+            _ => self.on_channel_message(message),
+        }
+    }
+
+    fn on_join(&mut self, message: Inbound) {
+        let replaced = self.channels.remove(message.topic.as_str());
+        let closing = replaced.map(|channel| {
+            self.leave(&channel);
+            channel.closed(self.context.vsn)
+        });
+        let Inbound { topic, join_ref, reference, payload, .. } = message;
+        let request = Request { topic, join_ref, reference, closing };
+        let seated = self.seat.is_some();
+        let joining = self.waiting.keys().filter(|topic| !self.channels.contains_key(*topic));
+        let joined = self.channels.len() + joining.count();
+        match join::evaluate(&self.context, request, &payload, joined, seated) {
+            Ok(candidate) => match candidate.caller(&self.context) {
+                None => self.admit(candidate, Ok(Rights { broadcast: true, presence: true })),
+                Some((topic, caller)) => {
+                    let authorizer = self.context.services.authorizer.clone();
+                    self.ask(topic, VecDeque::new(), async move {
+                        let read = authorizer.read(caller).await;
+                        Answer::Join(Box::new(candidate), read)
+                    });
+                }
+            },
+            Err(refused) => self.refuse(*refused),
+        }
+        self.note_channels();
+    }
+
+    fn admit(&mut self, candidate: Candidate, read: Permitted) {
+        match candidate.admit(&self.context, read) {
+            Ok(mut admitted) => {
+                self.seat = self.seat.take().or(admitted.take_seat());
+                let channel = admitted.enter(&self.context, &mut self.tasks);
+                self.channels.insert(channel.key.topic.clone(), channel);
+            }
+            Err(refused) => self.refuse(*refused),
+        }
+    }
+
+    /// Tells a refused join so, after a pause that keeps eager clients off.
+    /// Other topics do not wait.
+    fn refuse(&mut self, refused: Refused) {
+        let Refused { request, refusal } = refused;
+        if let Some(frame) = request.closing {
+            self.context.outbox.push(frame);
+        }
+        self.context.services.metrics.error(refusal.code);
+        tracing::info!(code = %refusal.code, topic = request.topic, "join refused");
+        let reason = refusal.to_string();
+        let (join_ref, reference) = (&request.join_ref, &request.reference);
+        let frame = reply::refused(self.context.vsn, join_ref, reference, &request.topic, &reason);
+        let close = refusal.close;
+        let pause = match self.tasks.len() < MAX_HELD_BACK {
+            true => self.context.services.config.channel_error_backoff,
+            false => Duration::ZERO,
+        };
+        self.tasks.push(Box::pin(async move {
+            sleep(pause).await;
+            Done::Refused { frame, close }
+        }));
+    }
+
+    /// Asks the policies; messages for the topic wait behind `queue` until they answer.
+    fn ask(
+        &mut self,
+        topic: Topic,
+        queue: VecDeque<Inbound>,
+        question: impl Future<Output = Answer> + Send + 'static,
+    ) {
+        self.waiting.insert(topic.clone(), queue);
+        self.tasks.push(Box::pin(async move {
+            let answer = question.await;
+            Done::Answered { topic, answer }
+        }));
+    }
+
+    pub(super) fn on_answer(&mut self, topic: &Topic, answer: Answer) {
+        if answer.finds_no_partition() {
+            self.context.services.messages.janitor.partition_is_missing();
+        }
+        let mut queue = self.waiting.remove(topic).unwrap_or_default();
+        match answer {
+            Answer::Join(candidate, read) => self.admit(*candidate, read),
+            Answer::Write(id, write) => {
+                if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
+                    // Without an answer this message may not be sent; the next one asks again.
+                    let again = matches!(&write, Err(error) if error.is_transient());
+                    channel.permissions.write = Some(write.unwrap_or_default());
+                    if let Some(message) = queue.pop_front() {
+                        self.on_message(message);
+                    }
+                    if again && let Some(channel) = self.channels.get_mut(topic) {
+                        channel.permissions.write = None;
+                    }
+                }
+            }
+            Answer::Read(id, token, read) => {
+                if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
+                    let tasks = &mut self.tasks;
+                    let step =
+                        handlers::access_token::permit(&self.context, channel, tasks, token, read);
+                    self.take_step(topic.as_str(), step, None);
+                }
+            }
+        }
+        for message in queue {
+            self.on_message(message);
+        }
+        self.note_channels();
+    }
+
+    fn on_leave(&mut self, message: &Inbound) {
+        let vsn = self.context.vsn;
+        let Some(channel) = self.channels.get(message.topic.as_str()) else {
+            // Leaving what is not joined succeeds.
+            let (join_ref, reference) = (&message.join_ref, &message.reference);
+            let frame = reply::ok(vsn, join_ref, reference, &message.topic, "{}");
+            self.context.outbox.push(frame);
+            return;
+        };
+        // A leave for an older instance of the topic must not end this one.
+        if !channel.join_ref.is_null() && channel.join_ref != message.join_ref {
+            return;
+        }
+        self.context.outbox.push(channel.ok(vsn, &message.reference));
+        self.context.outbox.push(channel.closed(vsn));
+        self.drop_channel(&message.topic);
+    }
+
+    fn on_channel_message(&mut self, message: Inbound) {
+        let context = &self.context;
+        let Some(channel) = self.channels.get_mut(message.topic.as_str()) else {
+            let (null, reference) = (Ref::NULL, &message.reference);
+            let reason = "unmatched topic";
+            let frame = reply::refused(context.vsn, &null, reference, &message.topic, reason);
+            context.outbox.push(frame);
+            return;
+        };
+        let reference = &message.reference;
+        let step = match (message.event.as_str(), &message.payload) {
+            ("broadcast", _) => {
+                handlers::broadcast::handle(context, channel, &mut self.tasks, &message)
+            }
+            ("presence", Payload::Json(json)) => {
+                handlers::presence::handle(context, channel, reference, json)
+            }
+            ("access_token", Payload::Json(json)) => {
+                handlers::access_token::handle(context, channel, &mut self.tasks, json)
+            }
+            _ => {
+                context.services.tenant.meters.events.record(1);
+                Step::Stay
+            }
+        };
+        let topic = message.topic.clone();
+        self.take_step(&topic, step, Some(message));
+    }
+
+    /// Does what a handler decided; `message` is what it was handling.
+    fn take_step(&mut self, topic: &str, step: Step, message: Option<Inbound>) {
+        match step {
+            Step::Stay => {}
+            Step::Shutdown(reason) => self.shut_down(topic, &reason),
+            Step::Storing => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                self.waiting.insert(channel.key.topic.clone(), VecDeque::new());
+            }
+            Step::AskWrite => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                let (id, name) = (channel.id, channel.key.topic.clone());
+                let caller = self.context.caller(&name, &channel.claims);
+                let authorizer = self.context.services.authorizer.clone();
+                self.ask(name, message.into_iter().collect(), async move {
+                    Answer::Write(id, authorizer.write(caller).await)
+                });
+            }
+            Step::AskRead { token, claims } => {
+                let Some(channel) = self.channels.get(topic) else { return };
+                let (id, name) = (channel.id, channel.key.topic.clone());
+                let caller = self.context.caller(&name, &claims);
+                let authorizer = self.context.services.authorizer.clone();
+                self.ask(name, VecDeque::new(), async move {
+                    Answer::Read(id, (token, claims), authorizer.read(caller).await)
+                });
+            }
+        }
+        self.note_channels();
+    }
+
+    pub(super) fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
+        let waited = match &result {
+            FromDatabase::Stored(..) => self.waiting.remove(topic).unwrap_or_default(),
+            FromDatabase::Replayed(_) | FromDatabase::Ready(_) => VecDeque::new(),
+        };
+        self.take_from_database(topic, id, result);
+        for message in waited {
+            self.on_message(message);
+        }
+    }
+
+    fn take_from_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
+        let Some(channel) = self.channels.get(topic).filter(|channel| channel.id == id) else {
+            return;
+        };
+        match result {
+            FromDatabase::Replayed(stored) => {
+                if !handlers::database::replayed(&self.context, channel, stored) {
+                    self.context.outbox.push(channel.crashed(self.context.vsn));
+                    self.drop_channel(topic.as_str());
+                }
+            }
+            FromDatabase::Ready(true) => handlers::database::ready(&self.context, channel),
+            FromDatabase::Ready(false) => {
+                self.shut_down(topic.as_str(), handlers::database::NOT_READY);
+            }
+            FromDatabase::Stored(reference, result) => {
+                handlers::database::stored(&self.context, channel, &reference, result);
+            }
+        }
+    }
+}

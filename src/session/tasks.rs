@@ -1,0 +1,81 @@
+//! Slow work of a socket and what comes of it.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use futures_util::stream::FuturesUnordered;
+
+use crate::{
+    auth::Claims,
+    authorization::{AuthorizeError, Rights},
+    hub::ChannelId,
+    protocol::prepared::Frame,
+    topic::Topic,
+};
+
+use super::{
+    handlers::{database::FromDatabase, postgres_changes::Attempt},
+    join::Candidate,
+};
+
+/// Slow work of a socket; each future ends as an event of its loop.
+pub type Tasks = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
+
+/// Slow work that is done.
+#[derive(Debug)]
+pub enum Done {
+    /// A refused join may be told so, and the socket closed.
+    Refused {
+        /// The answer.
+        frame: Frame,
+        /// Close with this code afterwards.
+        close: Option<u16>,
+    },
+    /// An attempt to subscribe to changes has ended.
+    Subscribed {
+        /// The topic of the channel.
+        topic: Topic,
+        /// The channel; it may be gone.
+        channel: ChannelId,
+        /// The outcome.
+        attempt: Attempt,
+    },
+    /// Work with stored messages has ended.
+    Database {
+        /// The topic of the channel.
+        topic: Topic,
+        /// The channel; it may be gone.
+        channel: ChannelId,
+        /// The outcome.
+        result: FromDatabase,
+    },
+    /// The policies of a private topic have answered.
+    Answered {
+        /// The topic, whose messages wait for this.
+        topic: Topic,
+        /// What was asked and the answer.
+        answer: Answer,
+    },
+}
+
+/// An answer of the policies and what it is for.
+#[derive(Debug)]
+pub enum Answer {
+    /// Whether a join may go on.
+    Join(Box<Candidate>, Permitted),
+    /// What a channel may send.
+    Write(ChannelId, Permitted),
+    /// What a channel may receive with a new token.
+    Read(ChannelId, (Arc<str>, Claims), Permitted),
+}
+
+impl Answer {
+    /// The database has no place for today's messages.
+    pub(super) fn finds_no_partition(&self) -> bool {
+        let (Self::Join(_, permitted) | Self::Write(_, permitted) | Self::Read(_, _, permitted)) =
+            self;
+        *permitted == Err(AuthorizeError::MissingPartition)
+    }
+}
+
+/// What the policies said.
+pub type Permitted = Result<Rights, AuthorizeError>;
