@@ -38,7 +38,11 @@ const DESCRIPTION_LIFE: Duration = Duration::from_secs(1);
 const MAX_DESCRIPTIONS: usize = 1024;
 
 /// Tables that change while somebody subscribes to them: tries before giving up.
-const MAX_TRIES: u32 = 8;
+/// Each try is a few milliseconds, and after a dozen there is a pause as well.
+const MAX_TRIES: u32 = 100;
+
+/// Tries without a pause: most collisions are over with the next one.
+const QUICK_TRIES: u32 = 12;
 
 /// The door for sessions. Clones share everything.
 #[derive(Debug, Clone)]
@@ -180,6 +184,9 @@ impl PostgresChanges {
     pub async fn subscribe(&self, request: Subscribe) -> Result<Registration, SubscribeError> {
         self.within_bounds(&request.bindings)?;
         for attempt in 0..MAX_TRIES {
+            if attempt > QUICK_TRIES {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             self.shared.until_live().await;
             let moment = self.shared.lock().moment();
             let (prepared, problems) = match self.prepare(&request, moment, attempt > 0).await {
