@@ -5,7 +5,6 @@
 //! to blame, and only they are denied.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,11 +14,11 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Config,
-    complaints::Complaints,
-    penalties::Penalties,
+    notes::Notes,
     questions::{Questions, Slot, Unit},
-    script::{self, Answer, Asked, Judged},
-    tasks::{self, Task, Turn},
+    script::{self, Answer, Asked},
+    settle::CANCELED,
+    tasks::{self, Task},
     verdicts::Verdicts,
 };
 use crate::{
@@ -30,21 +29,11 @@ use crate::{
 /// Between tries while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A policy may break its connection; so often, and it is to blame.
-const MAX_BROKEN: u32 = 3;
-
 /// Beyond the server's own limits for a script.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Tables whose columns of interest are remembered.
-const MAX_HINTS: usize = 10_000;
-
-/// SQLSTATE of a policy that took too long.
-const CANCELED: &str = "57014";
 /// SQLSTATE for answers that make no sense.
 const NONSENSE: &str = "XX000";
-/// SQLSTATE for a policy that broke its connection.
-const BROKEN: &str = "08006";
 
 /// Judges rows. One stretch of rows at a time.
 #[derive(Debug)]
@@ -54,30 +43,8 @@ pub(in super::super) struct Judge {
     notes: Mutex<Notes>,
 }
 
-/// What is remembered between stretches; nothing of it decides who sees a row.
-#[derive(Debug, Default)]
-struct Notes {
-    penalties: Penalties,
-    complaints: Complaints,
-    /// The columns that a table's policies for a role read when last asked.
-    hints: HashMap<(u32, Arc<str>), Arc<[String]>>,
-}
-
-impl Notes {
-    /// Rows that lack columns read fewer, so what is known only grows.
-    fn learn(&mut self, unit: &Unit, columns: &[String]) {
-        if self.hints.len() >= MAX_HINTS {
-            self.hints.clear();
-        }
-        let hint = self.hints.entry((unit.table.oid, Arc::clone(&unit.role))).or_default();
-        if columns.iter().any(|column| !hint.contains(column)) || hint.is_empty() {
-            let known = hint.iter().filter(|column| !columns.contains(column)).cloned();
-            *hint = known.chain(columns.iter().cloned()).collect();
-        }
-    }
-}
-
-enum Failure {
+/// Why a script has no answers.
+pub(super) enum Failure {
     /// The database said so.
     Raised(String),
     /// It was never asked, or for a reason that passes.
@@ -173,6 +140,10 @@ impl Judge {
                 Some(code) if code == CANCELED || !is_transient_sqlstate(&code) => {
                     Err(Failure::Raised(code))
                 }
+                // The connection was ended, perhaps by a policy.
+                Some(code) if code.starts_with("08") || code == "57P01" || code == "57P02" => {
+                    Err(Failure::Broken)
+                }
                 Some(code) => {
                     tracing::warn!(code, "cannot judge rows by policies, trying again");
                     Err(Failure::Away)
@@ -183,154 +154,7 @@ impl Judge {
         }
     }
 
-    /// Takes a task's answer over; what is left of the task comes back.
-    fn apply(
-        &self,
-        units: &[Unit],
-        task: Task,
-        answer: Option<Answer>,
-        verdicts: &mut Verdicts,
-    ) -> Option<Task> {
-        // Without an answer its turn did not come.
-        let Some(answer) = answer else { return Some(task) };
-        let unit = units.get(task.unit)?;
-        if let Some(sqlstate) = answer.error {
-            self.deny(unit, &task.turns, &sqlstate, verdicts);
-            return None;
-        }
-        if let Some(columns) = answer.needs.or(answer.reads) {
-            self.notes().learn(unit, &columns);
-        }
-        let judged = match (answer.judged, answer.seen) {
-            (Some(judged), _) => judged,
-            (None, Some(seen)) => Judged { seen, ..Judged::default() },
-            (None, None) => return Some(task),
-        };
-        for state in &judged.states {
-            self.notes().complaints.raise(&unit.table, &unit.role, state);
-        }
-        self.proceed(unit, task, judged, verdicts)
-    }
-
-    fn proceed(
-        &self,
-        unit: &Unit,
-        mut task: Task,
-        judged: Judged,
-        verdicts: &mut Verdicts,
-    ) -> Option<Task> {
-        let begun = judged.seen.len();
-        let mut left = Vec::new();
-        for (turn, seen) in task.turns.iter_mut().zip(judged.seen) {
-            let seen = seen.unwrap_or_default();
-            for (place, mark) in turn.places.iter().zip(seen.bytes()) {
-                set(unit, verdicts, turn, *place, mark == b't');
-            }
-            turn.places.drain(..seen.len().min(turn.places.len()));
-        }
-        for (at, mut turn) in task.turns.into_iter().enumerate() {
-            if at + 1 == begun
-                && let Some(tried) = judged.cut
-            {
-                if tried > 1 {
-                    // Many rows together may be slow where each alone is not.
-                    turn.size = 1;
-                } else {
-                    self.notes().penalties.strike(unit.table.oid, &turn.claimant);
-                    self.deny(unit, std::slice::from_ref(&turn), CANCELED, verdicts);
-                    continue;
-                }
-            }
-            if !turn.places.is_empty() {
-                left.push(turn);
-            }
-        }
-        task = Task { unit: task.unit, turns: left, broke: 0 };
-        if begun == 0 && judged.cut.is_some() {
-            // Slow before anybody's turn came: the plan itself, or a lock.
-            if let Some(turn) = task.turns.first() {
-                self.notes().penalties.strike_role(unit.table.oid, &turn.claimant.role);
-            }
-            self.deny(unit, &task.turns, CANCELED, verdicts);
-            return None;
-        }
-        (!task.turns.is_empty()).then_some(task)
-    }
-
-    /// A script failed as a whole: asks its tasks again, one by one and then in
-    /// halves, until it is known whose fault it is.
-    fn narrow(
-        &self,
-        units: &[Unit],
-        taken: Vec<Task>,
-        failure: &Failure,
-        waiting: &mut VecDeque<Task>,
-        verdicts: &mut Verdicts,
-    ) {
-        let sqlstate = match failure {
-            Failure::Away => return waiting.extend(taken),
-            Failure::Raised(sqlstate) => sqlstate.as_str(),
-            Failure::Broken => BROKEN,
-        };
-        let is_alone = taken.len() == 1;
-        for mut task in taken {
-            task.broke += 1;
-            let is_sure = !matches!(failure, Failure::Broken) || task.broke >= MAX_BROKEN;
-            if !is_alone || !is_sure {
-                // By themselves, because they broke.
-                waiting.push_back(task);
-                continue;
-            }
-            match task.halve() {
-                Ok(halves) => waiting.extend(halves),
-                Err(task) => {
-                    let Some(unit) = units.get(task.unit) else { continue };
-                    for turn in task.turns.iter().filter(|_| sqlstate == CANCELED) {
-                        self.notes().penalties.strike(unit.table.oid, &turn.claimant);
-                    }
-                    self.deny(unit, &task.turns, sqlstate, verdicts);
-                }
-            }
-        }
-    }
-
-    /// Denies what is asked by those who are not to be asked about now.
-    fn dismiss(&self, units: &[Unit], waiting: &mut VecDeque<Task>, verdicts: &mut Verdicts) {
-        if self.notes().penalties.is_empty() {
-            return;
-        }
-        waiting.retain_mut(|task| {
-            let Some(unit) = units.get(task.unit) else { return false };
-            let notes = self.notes();
-            let (held, rest) =
-                std::mem::take(&mut task.turns).into_iter().partition::<Vec<_>, _>(|turn| {
-                    notes.penalties.holds(unit.table.oid, &turn.claimant)
-                });
-            drop(notes);
-            task.turns = rest;
-            if !held.is_empty() {
-                self.deny(unit, &held, CANCELED, verdicts);
-            }
-            !task.turns.is_empty()
-        });
-    }
-
-    fn deny(&self, unit: &Unit, turns: &[Turn], sqlstate: &str, verdicts: &mut Verdicts) {
-        self.notes().complaints.raise(&unit.table, &unit.role, sqlstate);
-        for turn in turns {
-            for place in &turn.places {
-                set(unit, verdicts, turn, *place, false);
-            }
-        }
-    }
-
-    fn notes(&self) -> MutexGuard<'_, Notes> {
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn set(unit: &Unit, verdicts: &mut Verdicts, turn: &Turn, place: u32, seen: bool) {
-    if let Some(slot) = unit.rows.get(place as usize) {
-        verdicts.set(turn.claimant.id, *slot, seen);
     }
 }

@@ -7,11 +7,13 @@
 --   held     the columns that the log has of these rows
 --   columns  those of them that are sent
 --   rows     objects: values in PostgreSQL's own text form, json as it is
---   askers   arrays of claims, sub, the places of the rows that matter to the
---            asker (null for all), and how many of them to try at a time;
--- rowcast.slice, milliseconds after which no new work begins; rowcast.body, the
--- block that judges one unit; and rowcast.path, the session's search_path. The
--- path is pg_catalog while this runs: everyone may put things elsewhere.
+--   claims, subs, places, sizes   of each asker: its claims, the claim sub,
+--            which rows matter to it, as an array (null for all), and how many
+--            to try at a time at most;
+-- rowcast.slice, milliseconds after which no new work begins; rowcast.policies,
+-- which asks for a table's policies; rowcast.body, which judges one unit; and
+-- rowcast.path, the session's search_path. The path is pg_catalog while this
+-- runs: everyone may put things elsewhere.
 --
 -- Out: the setting rowcast.answers, a JSON array with an object for each unit
 -- that was begun, which has one of
@@ -20,6 +22,7 @@
 --   seen     a text for each asker that was begun: t and f for its rows in
 --            order, ! where a policy raised; short if time ran out
 -- and with the last
+--   blind    a policy reads what the log does not have
 --   reads    the columns that the policies read
 --   states   SQLSTATEs of what raised
 --   cut      if statement_timeout struck: how many rows were being tried, which
@@ -30,68 +33,30 @@ declare
   facts record;
   allow text;
   refuse text;
+  attempt text;
   schemas name[];
   state text;
   answers json[] := '{}';
   until timestamptz := clock_timestamp() + current_setting('rowcast.slice')::float8 * interval '1 millisecond';
 begin
   perform set_config('rowcast.until', until::text, true);
+  if not exists (select from pg_prepared_statements where name = 'rowcast_policies') then
+    execute current_setting('rowcast.policies');
+  end if;
   for unit in select * from json_array_elements(current_setting('rowcast.questions')::json) loop
     exit when cardinality(answers) > 0 and clock_timestamp() > until;
     begin
-      select c.relname, format_type(c.reltype, null) as kind, r.oid as role,
-             not c.relrowsecurity or r.rolsuper or r.rolbypassrls
-               or not c.relforcerowsecurity and pg_has_role(r.oid, c.relowner, 'usage') as is_exempt,
-             p.*
-        into facts
-        from pg_class c
-        left join pg_roles r on r.rolname = unit ->> 'role'
-       cross join lateral (
-         -- A permissive policy that reads what the log does not have allows
-         -- nothing, a restrictive one then refuses everything.
-         select array_agg(x.oid) filter (where x.is_known) as policies,
-                coalesce(bool_or(x.is_known and x.polpermissive), false)
-                  and not bool_or(not x.is_known and not x.polpermissive) as is_open,
-                array(select distinct c from json_array_elements(json_agg(x.columns) filter (where x.is_known)) p,
-                                             json_array_elements_text(p) c) as columns,
-                coalesce(bool_or(x.may_fold), false) as may_fold
-           from (
-             select y.*, y.columns <@ array(select json_array_elements_text(unit -> 'held')) as is_known
-               from (
-                 select pol.oid, pol.polpermissive,
-                        array(select a.attname::text from pg_attribute a
-                               where a.attrelid = pol.polrelid and a.attnum > 0 and not a.attisdropped
-                                 -- A reference to the whole row leaves no trace in pg_depend.
-                                 and (pol.polqual::text ~ ':varattno 0 '
-                                      or exists (select from pg_depend d
-                                                  where d.classid = 'pg_policy'::regclass and d.objid = pol.oid
-                                                    and d.refclassid = 'pg_class'::regclass
-                                                    and d.refobjid = pol.polrelid and d.refobjsubid = a.attnum))) as columns,
-                        -- Functions that are called immutable and may not be: a plan must not keep their results.
-                        exists (select from pg_depend d
-                                  join pg_proc f on f.oid = d.refobjid
-                                  join pg_language l on l.oid = f.prolang
-                                 where d.classid = 'pg_policy'::regclass and d.objid = pol.oid
-                                   and d.refclassid = 'pg_proc'::regclass
-                                   and f.provolatile = 'i' and l.lanname not in ('internal', 'c')) as may_fold
-                   from pg_policy pol
-                  where pol.polrelid = c.oid and pol.polcmd in ('r', '*') and pol.polqual is not null
-                    and exists (select from unnest(pol.polroles) m
-                                 where m = 0 or pg_has_role(r.oid, m, 'usage'))
-               ) y
-           ) x
-       ) p
-       where c.oid = (unit ->> 'table')::oid;
-
+      execute format('execute rowcast_policies (%s, %L, %L)', unit ->> 'table', unit ->> 'role',
+        array(select json_array_elements_text(unit -> 'held'))) into facts;
       if facts.kind is null then
         raise undefined_table;
       elsif facts.role is null then
         raise invalid_parameter_value;
       elsif facts.is_exempt or not facts.is_open then
-        answers := answers || json_build_object('seen', array(
+        answers := answers || json_build_object('blind', facts.is_blind, 'seen', array(
           select repeat(case when facts.is_exempt then 't' else 'f' end,
-                        json_array_length(case json_typeof(a -> 2) when 'null' then unit -> 'rows' else a -> 2 end))
-            from json_array_elements(unit -> 'askers') a));
+                        coalesce(cardinality(p::int[]), json_array_length(unit -> 'rows')))
+            from json_array_elements_text(unit -> 'places') p));
         continue;
       elsif not facts.columns <@ array(select json_array_elements_text(unit -> 'columns')) then
         answers := answers || json_build_object('needs', facts.columns);
@@ -115,10 +80,20 @@ begin
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
       perform set_config('rowcast.unit', unit::text, true);
-      execute format('do %L', format(current_setting('rowcast.body'), facts.kind, facts.relname,
-        concat_ws(' and ', refuse, '(' || allow || ')'),
+      -- As the condition of a join, so that the planner treats it as it does a
+      -- policy; an outer one, so that every row has an answer, in order.
+      attempt := format('array_to_string(array(select rowcast_x.rowcast_ok is not null '
+        'from pg_catalog.unnest(rowcast_tried) as %I left join (select true) as rowcast_x(rowcast_ok) on (%s)), '''')',
+        facts.relname, concat_ws(' and ', refuse, '(' || allow || ')'));
+      execute format('do %L', format(current_setting('rowcast.body'), facts.kind,
+        -- A statement that reads tables with policies is analysed again for
+        -- each role, and would then need USAGE on the schemas of its names.
+        -- What EXPLAIN contains is analysed once and rewritten when it runs.
+        case when facts.is_far
+          then 'for rowcast_row in explain (analyze, costs off, timing off) select pg_catalog.set_config(''rowcast.saw'', pg_catalog.' || attempt || ', true) loop end loop; rowcast_saw := pg_catalog.current_setting(''rowcast.saw'');'
+          else 'rowcast_saw := pg_catalog.' || attempt || ';' end,
         case when facts.may_fold then 'force_custom_plan' else 'force_generic_plan' end));
-      answers := answers || json_build_object('reads', facts.columns, 'judged', current_setting('rowcast.answer')::json);
+      answers := answers || json_build_object('blind', facts.is_blind, 'reads', facts.columns, 'judged', current_setting('rowcast.answer')::json);
     exception when others then
       get stacked diagnostics state = returned_sqlstate;
       answers := answers || json_build_object('error', state);

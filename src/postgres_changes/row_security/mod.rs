@@ -17,9 +17,11 @@
 mod claimants;
 mod complaints;
 mod judge;
+mod notes;
 mod penalties;
 mod questions;
 mod script;
+mod settle;
 mod tasks;
 mod verdicts;
 

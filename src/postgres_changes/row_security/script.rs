@@ -12,6 +12,7 @@ use super::{
 use crate::{postgres::value::write_string, postgres_changes::image::Image};
 
 const JUDGE: &str = include_str!("judge.sql");
+const POLICIES: &str = include_str!("policies.sql");
 const UNIT: &str = include_str!("unit.sql");
 
 /// No new work begins in a script after this; so answers keep coming.
@@ -25,6 +26,8 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
     /// Columns to send, then ask again.
     pub(super) needs: Option<Vec<String>>,
+    /// A policy reads what the log does not have: it was taken to refuse.
+    pub(super) blind: bool,
     /// Columns that the policies read.
     pub(super) reads: Option<Vec<String>>,
     /// The verdicts of the turns that were begun, where no policy had to be asked.
@@ -68,21 +71,30 @@ pub(super) fn script<'a>(
     json.push(b']');
     // Texts that are not UTF-8 are not sent.
     let questions = escape_literal(&String::from_utf8_lossy(&json));
-    let (body, slice) = (escape_literal(UNIT), SLICE.as_millis());
+    let judge = bare(JUDGE);
+    let (policies, body) = (escape_literal(&bare(POLICIES)), escape_literal(&bare(UNIT)));
+    let slice = SLICE.as_millis();
     let limit = (timeout + SLICE).as_millis();
     format!(
         "begin isolation level read committed; \
          set local standard_conforming_strings = on; set local row_security = on; \
          set local client_min_messages = error; set local jit = off; \
          set local max_parallel_workers_per_gather = 0; \
+         set local plan_cache_mode = force_generic_plan; \
          set local statement_timeout = {limit}; \
          select pg_catalog.set_config('rowcast.path', pg_catalog.current_setting('search_path'), true), \
          pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true); \
          select set_config('rowcast.questions', {questions}, true), \
-         set_config('rowcast.body', {body}, true), set_config('rowcast.slice', '{slice}', true); \
-         {JUDGE} \
+         set_config('rowcast.policies', {policies}, true), set_config('rowcast.body', {body}, true), set_config('rowcast.slice', '{slice}', true); \
+         {judge} \
          select current_setting('rowcast.answers'); rollback"
     )
+}
+
+/// A script without its comments, which are not worth sending.
+fn bare(sql: &str) -> String {
+    let lines = sql.lines().map(str::trim_start).filter(|line| !line.starts_with("--"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn write_unit<'a>(
@@ -105,34 +117,30 @@ fn write_unit<'a>(
     places.dedup();
     out.extend_from_slice(b",\"rows\":");
     unit.write_rows(places.iter().copied(), columns, image, out);
-    out.extend_from_slice(b",\"askers\":[");
-    for (number, turn) in task.turns.iter().enumerate() {
+    let turns = || task.turns.iter();
+    out.extend_from_slice(b",\"claims\":");
+    write_names(turns().map(|turn| &*turn.claimant.claims), out);
+    out.extend_from_slice(b",\"subs\":");
+    write_names(turns().map(|turn| &*turn.claimant.subject), out);
+    out.extend_from_slice(b",\"places\":[");
+    for (number, turn) in turns().enumerate() {
         if number > 0 {
             out.push(b',');
         }
-        write_turn(turn, &places, out);
+        write_places(turn, &places, out);
     }
-    out.extend_from_slice(b"]}");
+    let sizes: Vec<String> = turns().map(|turn| turn.size.to_string()).collect();
+    out.extend_from_slice(format!("],\"sizes\":[{}]}}", sizes.join(",")).as_bytes());
 }
 
-fn write_turn(turn: &Turn, places: &[u32], out: &mut Vec<u8>) {
-    out.push(b'[');
-    write_string(turn.claimant.claims.as_bytes(), out);
-    out.push(b',');
-    write_string(turn.claimant.subject.as_bytes(), out);
-    out.push(b',');
+/// The turn's places among those sent, in PostgreSQL's form of an array.
+fn write_places(turn: &Turn, places: &[u32], out: &mut Vec<u8>) {
     if turn.places.len() == places.len() {
-        out.extend_from_slice(b"null");
-    } else {
-        out.push(b'[');
-        for (number, place) in turn.places.iter().enumerate() {
-            let comma = if number > 0 { "," } else { "" };
-            let at = places.binary_search(place).unwrap_or_default();
-            out.extend_from_slice(format!("{comma}{at}").as_bytes());
-        }
-        out.push(b']');
+        return out.extend_from_slice(b"null");
     }
-    out.extend_from_slice(format!(",{}]", turn.size).as_bytes());
+    let found = turn.places.iter().map(|place| places.binary_search(place).unwrap_or_default());
+    let found: Vec<String> = found.map(|at| at.to_string()).collect();
+    out.extend_from_slice(format!("\"{{{}}}\"", found.join(",")).as_bytes());
 }
 
 fn write_names<'a>(names: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {

@@ -14,8 +14,8 @@ const ROWS_OF_A_CLAIMANT: usize = 8;
 /// Below this a second connection is not worth its round trip.
 const WORTH_SPLITTING: usize = 24;
 
-/// Rows that a claimant's policies are first tried on at a time.
-const TRY: u32 = 100;
+/// Rows that a claimant's policies are tried on at a time.
+const TRY: u32 = 256;
 
 /// A part of a unit.
 #[derive(Debug)]

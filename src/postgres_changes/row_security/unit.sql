@@ -1,5 +1,5 @@
--- Judges one unit of judge.sql, which puts in the table's row type, its name,
--- the condition of its policies and how to plan it.
+-- Judges one unit of judge.sql, which puts in the table's row type, the
+-- statement that tries the policies, and how to plan it.
 --
 -- Each try runs in a subtransaction that is always undone: what raises costs
 -- nobody else an answer, and what functions set or write does not reach the
@@ -14,18 +14,23 @@ declare
   rowcast_unit json := current_setting('rowcast.unit')::json;
   rowcast_until timestamptz := current_setting('rowcast.until');
   rowcast_role text := rowcast_unit ->> 'role';
-  rowcast_askers json[] := array(select json_array_elements(rowcast_unit -> 'askers'));
+  rowcast_claims text[] := array(select json_array_elements_text(rowcast_unit -> 'claims'));
+  rowcast_subs text[] := array(select json_array_elements_text(rowcast_unit -> 'subs'));
+  rowcast_which text[] := array(select json_array_elements_text(rowcast_unit -> 'places'));
+  rowcast_sizes int[] := array(select json_array_elements_text(rowcast_unit -> 'sizes')::int);
+  rowcast_turn int := 0;
   rowcast_all %1$s[];
   rowcast_tried %1$s[] := '{}';
-  rowcast_row json;
+  rowcast_is_whole boolean := false;
+  rowcast_value json;
+  rowcast_row record;
   rowcast_bad int[] := '{}';
-  rowcast_asker json;
   rowcast_places int[];
   rowcast_from int := 1;
-  rowcast_most int;
   rowcast_size int := 0;
   rowcast_count int := 0;
-  rowcast_saw boolean[];
+  rowcast_total int;
+  rowcast_saw text;
   rowcast_bits text;
   rowcast_seen text[] := '{}';
   rowcast_state text;
@@ -40,9 +45,9 @@ begin
   exception when others then
     -- A value that its type no longer takes must not cost the other rows.
     rowcast_all := '{}';
-    for rowcast_row in select json_array_elements(rowcast_unit -> 'rows') loop
+    for rowcast_value in select json_array_elements(rowcast_unit -> 'rows') loop
       begin
-        rowcast_all := array_append(rowcast_all, json_populate_record(null::%1$s, rowcast_row));
+        rowcast_all := array_append(rowcast_all, json_populate_record(null::%1$s, rowcast_value));
       exception when others then
         get stacked diagnostics rowcast_state = returned_sqlstate;
         rowcast_states := array_append(rowcast_states, rowcast_state);
@@ -54,50 +59,58 @@ begin
   perform set_config('plan_cache_mode', 'force_custom_plan', true);
 
   <<turns>>
-  for rowcast_turn in 0 .. cardinality(rowcast_askers) loop
-    rowcast_asker := rowcast_askers[greatest(rowcast_turn, 1)];
+  loop
     if rowcast_turn > 0 then
-      rowcast_places := case json_typeof(rowcast_asker -> 2)
-        when 'null' then array(select generate_series(1, cardinality(rowcast_all)))
-        else array(select p::int + 1 from json_array_elements_text(rowcast_asker -> 2) p) end;
-      rowcast_most := rowcast_asker ->> 3;
-      rowcast_size := rowcast_most;
+      exit when rowcast_turn > cardinality(rowcast_claims);
+      rowcast_places := rowcast_which[rowcast_turn];
+      rowcast_total := coalesce(cardinality(rowcast_places), cardinality(rowcast_all));
+      rowcast_size := rowcast_sizes[rowcast_turn];
       rowcast_from := 1;
       rowcast_bits := '';
     end if;
     loop
       if rowcast_turn > 0 then
-        exit when rowcast_from > cardinality(rowcast_places);
+        exit when rowcast_from > rowcast_total;
         if rowcast_has_tried and clock_timestamp() > rowcast_until then
           rowcast_seen := array_append(rowcast_seen, rowcast_bits);
           exit turns;
         end if;
         rowcast_has_tried := true;
-        rowcast_count := least(rowcast_size, cardinality(rowcast_places) - rowcast_from + 1);
-        if rowcast_count = cardinality(rowcast_all) then
-          rowcast_tried := rowcast_all;
-        else
+        rowcast_count := least(rowcast_size, rowcast_total - rowcast_from + 1);
+        if rowcast_places is not null then
           rowcast_tried := array(
-            select rowcast_all[p] from unnest(rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1]) with ordinality x(p, n) order by n);
+            select rowcast_all[p + 1]
+              from unnest(rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1]) with ordinality x(p, n)
+             order by n);
+          rowcast_is_whole := false;
+        elsif rowcast_count < rowcast_total then
+          rowcast_tried := rowcast_all[rowcast_from : rowcast_from + rowcast_count - 1];
+          rowcast_is_whole := false;
+        elsif not rowcast_is_whole then
+          rowcast_tried := rowcast_all;
+          rowcast_is_whole := true;
         end if;
       end if;
       begin
-        if rowcast_bad && rowcast_places[rowcast_from : rowcast_from + rowcast_count - 1] then
+        if rowcast_bad <> '{}' and exists (
+          select from generate_series(rowcast_from, rowcast_from + rowcast_count - 1) n
+           where coalesce(rowcast_places[n] + 1, n) = any (rowcast_bad))
+        then
           raise data_exception;
         end if;
         perform
-          set_config('request.jwt.claims', rowcast_asker ->> 0, true),
-          set_config('request.jwt.claim.sub', rowcast_asker ->> 1, true),
+          set_config('request.jwt.claims', rowcast_claims[greatest(rowcast_turn, 1)], true),
+          set_config('request.jwt.claim.sub', rowcast_subs[greatest(rowcast_turn, 1)], true),
           set_config('request.jwt.claim.role', rowcast_role, true),
           set_config('role', case when rowcast_turn = 0 then 'none' else rowcast_role end, true),
           set_config('search_path', current_setting('rowcast.schemas'), true);
-        rowcast_saw := array(select (%3$s) is true from pg_catalog.unnest(rowcast_tried) as %2$I);
+        %2$s
         raise exception using errcode = 'RC000';
       exception
         when sqlstate 'RC000' then
           rowcast_from := rowcast_from + rowcast_count;
-          rowcast_bits := rowcast_bits || array_to_string(rowcast_saw, '');
-          rowcast_size := least(rowcast_size * 2, rowcast_most);
+          rowcast_bits := rowcast_bits || rowcast_saw;
+          rowcast_size := least(rowcast_size * 2, rowcast_sizes[rowcast_turn]);
         when query_canceled then
           rowcast_cut := rowcast_count;
           if rowcast_turn > 0 then
@@ -106,8 +119,8 @@ begin
           exit turns;
         when assert_failure or others then
           get stacked diagnostics rowcast_state = returned_sqlstate;
-          if rowcast_turn = 0 and rowcast_state like '42%%' and rowcast_state <> '42501' then
-            -- The condition does not even read; no asker would fare better.
+          if rowcast_turn = 0 and rowcast_state in ('42601', '42703', '42704', '42804', '42846', '42883', '42P01') then
+            -- The condition does not even read, as one with a system column; no asker would fare better.
             raise;
           elsif rowcast_count > 1 then
             rowcast_size := greatest(1, rowcast_count / 4);
@@ -122,10 +135,11 @@ begin
       exit when rowcast_turn = 0;
     end loop;
     if rowcast_turn = 0 then
-      perform set_config('plan_cache_mode', %4$L, true);
+      perform set_config('plan_cache_mode', %3$L, true);
     else
       rowcast_seen := array_append(rowcast_seen, rowcast_bits);
     end if;
+    rowcast_turn := rowcast_turn + 1;
   end loop;
   perform set_config('rowcast.answer', json_build_object(
     'seen', rowcast_seen, 'states', rowcast_states, 'cut', rowcast_cut)::text, true);

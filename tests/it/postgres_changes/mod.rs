@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rowcast::{
     hub::outbox::{Drained, Item, Outbox},
     postgres::{
+        connect::ConnectConfig,
         pool::{Client, Pool, PoolConfig},
         session::SessionConfig,
     },
@@ -74,19 +75,24 @@ impl Bench {
     }
 
     async fn configured(config: Config, sql: &str) -> Self {
+        Self::judged_by("postgres", config, sql).await
+    }
+
+    /// `judge` is the user whose sessions ask about row security.
+    async fn judged_by(judge: &str, config: Config, sql: &str) -> Self {
         let server = Postgres::start(&[]).await;
         let client = server.client().await;
         client.batch_execute(SETUP).await.unwrap();
         client.batch_execute(sql).await.unwrap();
-        let pool = |size| {
+        let pool = |size, user: &str| {
             Pool::new(PoolConfig {
-                connect: server.config(),
+                connect: ConnectConfig { user: user.to_owned(), ..server.config() },
                 size,
                 wait: Duration::from_secs(10),
                 session: SessionConfig::new("test"),
             })
         };
-        let changes = PostgresChanges::new(config, pool(3), pool(2));
+        let changes = PostgresChanges::new(config, pool(3, "postgres"), pool(2, judge));
         let drain = Drain::new();
         drain.spawn("watch", changes.clone().watch(drain.clone()));
         let stream = replication::Config::new(server.config());

@@ -1,21 +1,26 @@
-//! Random policies, users and rows: who gets a row is who could select it.
+//! Random policies, users and rows, judged by what PostgreSQL shows each user
+//! in the transaction that made the row: no leak, no miss.
 //!
-//! PostgreSQL itself is asked, in the transaction that writes the row, whether
-//! each user sees it then. `ROWCAST_ORACLE_CASES` makes the run longer,
-//! `ROWCAST_ORACLE_SEED` repeats one.
+//! Each round makes a table with policies drawn from a small grammar and
+//! subscribes some users. After each change, and before it where the old row
+//! matters, every user asks for the row with `select`, within the transaction.
+//! `ROWCAST_ORACLE_CASES` sets the number of cases, `ROWCAST_ORACLE_SEED` the seed.
 
 use std::{
-    collections::BTreeSet,
+    fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
+    sync::Arc,
 };
 
-use rowcast::config::env::{Env, Strings as _};
-use serde_json::json;
+use rowcast::{
+    config::env::{Env, Strings as _},
+    postgres_changes::Binding,
+    protocol::Vsn,
+};
+use serde_json::{Value, json};
 
-use super::{Bench, todos};
-
-const USERS: usize = 8;
-const WRITES: usize = 30;
+use super::{Bench, Channel};
+use crate::support::eventually;
 
 const SETUP: &str = "
     create schema auth; grant usage on schema auth to public;
@@ -23,170 +28,332 @@ const SETUP: &str = "
       $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub' $$;
     create function auth.jwt() returns jsonb language sql stable as
       $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
-    alter table todos add owner text;
-    alter table todos enable row level security;
-    create table members (owner text, n int); grant select on members to authenticated;
-    insert into members select 'u' || (g % 8), g % 5 from generate_series(1, 20) g;
-    create table people (name text, claims text);
-    create function who_sees(wanted int) returns text[] language plpgsql as $$
-      declare person record; seen text[] := '{}'; sees boolean;
-      begin
-        for person in select * from people loop
-          begin
-            perform set_config('request.jwt.claims', person.claims, true),
-              set_config('role', 'authenticated', true);
-            execute 'select exists (select from todos where id = $1)' into sees using wanted;
-            perform set_config('role', 'none', true);
-            if sees then seen := seen || person.name; end if;
-          exception when others then null;
-          end;
-        end loop;
-        return seen;
-      end $$;";
+    create role team nologin; create role member nologin in role team inherit;
+    create role holder nologin; create role loner nologin in role team noinherit;
+    create table members (room int, who text);
+    insert into members values (0, 'ann'), (1, 'ann'), (2, 'bob'), (3, 'cid'), (4, null), (5, 'dot');
+    create table guarded (room int, who text); insert into guarded select * from members;
+    alter table guarded enable row level security;
+    create policy own on guarded using (who = auth.uid());
+    create table closed (x int);
+    create table fence (id int primary key);
+    grant select on members, guarded, fence to anon, authenticated, service_role, member, holder, loner, team;
+    alter publication supabase_realtime add table fence;
+    create schema private;
+    create function private.knows(text) returns boolean language sql stable security definer as
+      $$ select exists (select from members where who = auth.uid() and $1 is not null) $$;
+    create function private.strict_half(int) returns boolean language plpgsql as
+      $$ begin if $1 % 2 = 0 then raise exception 'even'; end if; return $1 > 2; end $$;
+    create function shown(target text, key int, users json) returns text language plpgsql as $$
+    declare one json; found boolean; answer text := '';
+    begin
+      for one in select * from json_array_elements(users) loop
+        begin
+          perform set_config('request.jwt.claims', one ->> 1, true),
+            set_config('request.jwt.claim.sub', one -> 1 ->> 'sub', true),
+            set_config('request.jwt.claim.role', one ->> 0, true),
+            set_config('role', one ->> 0, true);
+          execute format('select exists (select from %I where id = %s)', target, key) into found;
+          answer := answer || case when found then 't' else 'f' end;
+          perform set_config('role', 'none', true);
+        exception when others then
+          -- A statement that fails shows nothing.
+          answer := answer || 'f';
+        end;
+      end loop;
+      return answer;
+    end $$;";
 
-/// Small, seeded, good enough to choose with.
+const ROLES: &[&str] =
+    &["authenticated", "authenticated", "anon", "service_role", "member", "holder", "loner"];
+
+/// Splitmix64: a case must come out the same from its seed alone.
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     pub(super) fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % sides
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
-    fn atom(&mut self) -> String {
-        let k = self.roll(5);
-        match self.roll(11) {
+    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.roll(choices.len())]
+    }
+
+    fn happens(&mut self, percent: usize) -> bool {
+        self.roll(100) < percent
+    }
+
+    /// A condition over the columns of `table` and the claims.
+    fn condition(&mut self, table: &str, depth: usize) -> String {
+        if depth > 0 && self.happens(55) {
+            let (one, two) = (self.condition(table, depth - 1), self.condition(table, depth - 1));
+            return match self.roll(6) {
+                0 | 1 => format!("({one} and {two})"),
+                2 | 3 => format!("({one} or {two})"),
+                4 => format!("not {one}"),
+                _ => format!("case when {one} then {two} else {} end", self.condition(table, 0)),
+            };
+        }
+        let op = self.of(&["=", "<", ">", "<=", ">=", "<>"]);
+        let n = self.roll(7);
+        match self.roll(24) {
             0 => "owner = auth.uid()".to_owned(),
-            1 => format!("n > {k}"),
-            2 => format!("n % 3 = {}", k % 3),
-            3 => format!("title = 't{k}'"),
-            4 => "auth.jwt() ->> 'team' = title".to_owned(),
-            5 => "exists (select from members m where m.owner = auth.uid() and m.n = todos.n)"
-                .to_owned(),
-            6 => "n is null".to_owned(),
-            7 => "(auth.jwt() ->> 'level')::int >= n".to_owned(),
-            8 => "current_setting('request.jwt.claims', true)::jsonb ->> 'sub' <> owner".to_owned(),
-            9 => "owner like 'u' || (auth.jwt() ->> 'level') || '%'".to_owned(),
-            _ => "n in (select members.n from members where owner = todos.owner)".to_owned(),
+            1 => "owner = (select auth.uid())".to_owned(),
+            2 => format!("n {op} {n}"),
+            3 => format!("n {op} (auth.jwt() ->> 'level')::int"),
+            4 => "flag".to_owned(),
+            5 => "flag is not true".to_owned(),
+            6 => "note like 'a%'".to_owned(),
+            7 => "note = auth.jwt() ->> 'team'".to_owned(),
+            8 => "auth.jwt() ->> 'team' = any (tags)".to_owned(),
+            9 => format!(
+                "exists (select from members m where m.room = {table}.n and m.who = auth.uid())"
+            ),
+            10 => "n in (select room from guarded)".to_owned(),
+            11 => format!("exists (select from guarded g where g.who = {table}.owner)"),
+            12 => "current_user = 'anon'".to_owned(),
+            13 => "current_setting('request.jwt.claim.sub', true) = owner".to_owned(),
+            14 => format!("10 / n {op} 3"),
+            15 => format!("12 / (n - (auth.jwt() ->> 'level')::int) {op} 2"),
+            16 => "private.knows(owner)".to_owned(),
+            17 => "private.strict_half(n)".to_owned(),
+            18 => format!("whole({table}.*)"),
+            19 => "pg_has_role('team', 'usage')".to_owned(),
+            20 => format!("(data ->> 'n')::int {op} n"),
+            21 => "n <> all (array(select room from members where who = auth.uid()))".to_owned(),
+            22 => self.of(&["true", "true", "false", "exists (select from closed)"]).to_owned(),
+            _ => format!("id % 2 {op} {}", n % 2),
         }
     }
 
-    fn expression(&mut self, depth: usize) -> String {
-        if depth == 0 {
-            return self.atom();
-        }
-        let (left, right) = (self.expression(depth - 1), self.expression(depth - 1));
-        match self.roll(4) {
-            0 => format!("({left} and {right})"),
-            1 => format!("({left} or {right})"),
-            2 => format!("(not ({left}))"),
-            _ => left,
-        }
+    fn row(&mut self) -> String {
+        let owner = self.of(&["'ann'", "'bob'", "'cid'", "'dot'", "null"]);
+        let n = self.of(&["0", "1", "2", "3", "4", "5", "6", "null"]);
+        let flag = self.of(&["true", "false", "null"]);
+        let note = self.of(&["'a red'", "'red'", "'blue'", "''", "null", r#"E'q\'\\\"\n'"#]);
+        let tags = self.of(&["'{red,blue}'", "'{\"a \\\"b\"}'", "'{}'", "null"]);
+        let data = self.of(&["'{\"n\": 3}'", "'{\"n\": \"x\"}'", "'[]'", "null"]);
+        format!("{owner}, {n}, {flag}, {note}, {tags}, {data}")
     }
 
-    /// Policies of one round. One that raises stands alone: which of several
-    /// is asked first is not promised.
-    fn policies(&mut self) -> String {
-        if self.roll(4) == 0 {
-            return "create policy p on todos for select to authenticated using (10 / n > 1 and owner = auth.uid());".to_owned();
+    fn claims(&mut self) -> Value {
+        let mut claims = json!({});
+        if self.happens(90) {
+            claims["sub"] = json!(self.of(&["ann", "bob", "cid", "dot"]));
         }
-        let mut sql = String::new();
-        for number in 0..=self.roll(3) {
-            let kind = if number > 0 && self.roll(3) == 0 { "as restrictive" } else { "" };
-            let role = ["authenticated", "public", "anon"][self.roll(3)];
-            let command = ["select", "all"][self.roll(2)];
-            let depth = self.roll(3);
-            let using = self.expression(depth);
-            sql.push_str(&format!(
-                "create policy p{number} on todos {kind} for {command} to {role} using ({using});"
-            ));
+        if self.happens(80) {
+            claims["level"] = json!(self.roll(6));
         }
-        sql
-    }
-
-    fn values(&mut self) -> (String, String, String) {
-        let n = match self.roll(6) {
-            5 => "null".to_owned(),
-            n => n.to_string(),
-        };
-        (n, format!("'t{}'", self.roll(4)), format!("'u{}'", self.roll(USERS)))
+        if self.happens(70) {
+            claims["team"] = json!(self.of(&["red", "blue", "a \"b"]));
+        }
+        claims
     }
 }
 
-#[tokio::test]
-async fn who_gets_a_row_is_who_could_select_it_when_it_was_written() {
-    let number = |name: &str| Env.value(name).and_then(|text| text.parse::<u64>().ok());
-    let seed = number("ROWCAST_ORACLE_SEED").unwrap_or_else(|| RandomState::new().hash_one(1)) | 1;
-    let cases = usize::try_from(number("ROWCAST_ORACLE_CASES").unwrap_or(3_000)).unwrap();
-    eprintln!("seed {seed}");
-    let mut dice = Dice(seed);
-
-    let bench = Bench::start(SETUP).await;
-    let service = bench.subscribe(&[todos("*")], "service_role").await.unwrap();
-    let mut people = Vec::new();
-    for user in 0..USERS {
-        let (name, team) = (format!("u{user}"), format!("t{}", user % 4));
-        let claims = json!({ "sub": name, "team": team, "level": user % 5 });
-        bench.sql(&format!("insert into people values ('{name}', '{claims}')")).await;
-        let channel = bench.user(&todos("*"), "authenticated", &claims, None).await;
-        people.push((name, channel));
+/// A table with its policies, as a script.
+fn table(dice: &mut Dice, name: &str) -> (String, bool, bool) {
+    let mut sql = format!(
+        "create table {name} (id int primary key, gone int, owner text, n int, flag boolean, note text, tags text[], data jsonb);
+         alter table {name} drop column gone;
+         grant select on {name} to public; alter publication supabase_realtime add table {name};
+         create or replace function whole({name}) returns boolean language sql stable
+           as $$ select $1.n > 2 or $1.owner = auth.uid() $$;"
+    );
+    let (is_secured, is_full) = (dice.happens(93), dice.happens(40));
+    if is_secured {
+        write!(sql, "alter table {name} enable row level security;").unwrap();
     }
-    let client = bench.server.client().await;
+    if is_full {
+        write!(sql, "alter table {name} replica identity full;").unwrap();
+    }
+    if dice.happens(25) {
+        write!(sql, "alter table {name} owner to holder;").unwrap();
+    }
+    if dice.happens(25) {
+        write!(sql, "alter table {name} force row level security;").unwrap();
+    }
+    for number in 0..1 + dice.roll(4) {
+        let kind = if dice.happens(22) { "as restrictive" } else { "" };
+        let command = dice.of(&["select", "select", "select", "all", "update"]);
+        let roles = dice.of(&[
+            "public",
+            "public",
+            "authenticated",
+            "anon",
+            "team",
+            "authenticated, anon",
+            "holder, member",
+        ]);
+        let condition = dice.condition(name, 2);
+        let order = dice.roll(10);
+        write!(
+            sql,
+            "create policy p{order}_{number} on {name} {kind} for {command} to {roles} using ({condition});"
+        )
+        .unwrap();
+    }
+    (sql, is_secured, is_full)
+}
 
-    let (mut asked, mut granted, mut id) = (0, 0, 0);
-    while asked < cases {
-        let policies = dice.policies();
-        bench.sql("delete from todos").await;
-        let drop = "do $$ declare p record; begin for p in select policyname from pg_policies where tablename = 'todos' loop execute format('drop policy %I on todos', p.policyname); end loop; end $$;";
-        bench.sql(&format!("{drop} {policies}")).await;
-        let mut expected = BTreeSet::new();
-        let first = id;
-        for write in 0..WRITES {
-            let (n, title, owner) = dice.values();
-            let update = id > first && dice.roll(3) == 0;
-            let row = if update { first + 1 + dice.roll(id - first) } else { id + 1 };
-            id = id.max(row);
-            let note = format!("{first}.{write}");
-            let sql = match update {
-                true => format!(
-                    "update todos set n = {n}, title = {title}, owner = {owner}, note = '{note}' where id = {row}"
-                ),
-                false => format!(
-                    "insert into todos (id, n, title, owner, note) values ({row}, {n}, {title}, {owner}, '{note}')"
-                ),
-            };
-            client.batch_execute(&format!("begin; {sql}")).await.unwrap();
-            let row = i32::try_from(row).unwrap();
-            let seen = client.query_one("select who_sees($1)", &[&row]).await.unwrap();
-            client.batch_execute("commit").await.unwrap();
-            let seen: Vec<String> = seen.get(0);
-            granted += seen.len();
-            expected.extend(seen.into_iter().map(|name| (name, note.clone())));
-            asked += USERS;
+struct User {
+    role: &'static str,
+    claims: Value,
+    channel: Channel,
+    expected: Vec<String>,
+}
+
+/// Rows there are, and how many there ever were.
+#[derive(Default)]
+struct Ids {
+    live: Vec<usize>,
+    made: usize,
+}
+
+/// Makes one transaction of changes; what each user is to get joins its list.
+async fn transaction(
+    bench: &Bench,
+    dice: &mut Dice,
+    name: &str,
+    (is_secured, is_full): (bool, bool),
+    ids: &mut Ids,
+    users: &mut [User],
+) -> usize {
+    let list: Vec<_> = users.iter().map(|user| json!([user.role, user.claims])).collect();
+    let list = json!(list).to_string().replace('\'', "''");
+    let shown = |id: usize| format!("select shown('{name}', {id}, '{list}');");
+    let mut sql = "begin;".to_owned();
+    let mut changes = Vec::new();
+    for _ in 0..1 + dice.roll(4) {
+        let known = ids.live.len();
+        match dice.roll(10) {
+            0..=4 => {
+                ids.made += 1;
+                let id = ids.made;
+                write!(sql, "insert into {name} values ({id}, {});{}", dice.row(), shown(id))
+                    .unwrap();
+                ids.live.push(id);
+                changes.push(("INSERT", id));
+            }
+            5..=7 if known > 0 => {
+                let id = ids.live[dice.roll(known)];
+                let row = dice.row();
+                let update = format!(
+                    "update {name} set (owner, n, flag, note, tags, data) = row ({row}) where id = {id};"
+                );
+                write!(sql, "{}{update}{}", shown(id), shown(id)).unwrap();
+                changes.push(("UPDATE", id));
+            }
+            8 if known > 0 => {
+                let id = ids.live.swap_remove(dice.roll(known));
+                write!(sql, "{}delete from {name} where id = {id};", shown(id)).unwrap();
+                changes.push(("DELETE", id));
+            }
+            _ => {}
         }
-        id += 1;
-        bench.sql(&format!("insert into todos (id, title) values ({id}, 'end')")).await;
-        service.until_end().await;
-        let mut got = BTreeSet::new();
-        for (name, channel) in &people {
-            for frame in channel.frames(0).await {
-                let data = &frame[4]["data"];
-                // Of a delete everybody is told the key; the marker's note is null.
-                if let Some(note) = data["record"]["note"].as_str() {
-                    assert!(got.insert((name.clone(), note.to_owned())), "twice: {name} {note}");
-                }
+    }
+    sql.push_str("commit");
+    let messages = bench.client.simple_query(&sql).await.expect(&sql);
+    let mut answers = messages.iter().filter_map(|message| match message {
+        rowcast::postgres::pool::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    let mut cases = 0;
+    for (kind, id) in changes {
+        let first = answers.next().unwrap();
+        let second = if kind == "UPDATE" { answers.next().unwrap() } else { first.clone() };
+        for (at, user) in users.iter_mut().enumerate() {
+            cases += 1;
+            let sees = |answer: &str| answer.as_bytes()[at] == b't';
+            let is_shown = sees(&second) || kind == "DELETE" && !is_full;
+            if is_shown {
+                let is_whole = match kind {
+                    "UPDATE" => is_full && (!is_secured || sees(&first)),
+                    "DELETE" => is_full && !is_secured,
+                    _ => false,
+                };
+                user.expected
+                    .push(format!("{kind} {id} {}", if is_whole { "whole" } else { "key" }));
             }
         }
-        let leaked: Vec<_> = got.difference(&expected).collect();
-        let missed: Vec<_> = expected.difference(&got).collect();
-        assert!(
-            leaked.is_empty() && missed.is_empty(),
-            "seed {seed}\n{policies}\nleaked {leaked:?}\nmissed {missed:?}"
-        );
     }
-    eprintln!("{asked} cases, {granted} granted");
-    assert!(granted > asked / 50, "the policies grant something now and then");
+    cases
+}
+
+/// What a user got up to the fence.
+async fn got(user: &User) -> Vec<String> {
+    let mut frames = Vec::new();
+    eventually("the fence", async || {
+        user.channel.outbox.drain(&mut frames);
+        let last = frames.last().map(super::parsed)?;
+        (last[4]["data"]["table"] == "fence").then_some(())
+    })
+    .await;
+    frames.pop();
+    let summary = |frame| {
+        let data = super::parsed(frame)[4]["data"].clone();
+        let row = if data["record"].is_object() { &data["record"] } else { &data["old_record"] };
+        let is_whole = data["old_record"].as_object().is_some_and(|old| old.len() > 1);
+        let kind = data["type"].as_str().unwrap_or_default();
+        format!("{kind} {} {}", row["id"], if is_whole { "whole" } else { "key" })
+    };
+    frames.iter().map(summary).collect()
+}
+
+fn number(name: &str) -> Option<u64> {
+    Env.value(name).and_then(|text| text.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyone_gets_what_select_shows_and_nothing_else() {
+    let wanted = number("ROWCAST_ORACLE_CASES").unwrap_or(4_000);
+    let seed = number("ROWCAST_ORACLE_SEED").unwrap_or_else(|| RandomState::new().hash_one(1));
+    eprintln!("oracle: seed {seed}, {wanted} cases");
+    let mut dice = Dice(seed);
+    let bench = Bench::start(SETUP).await;
+    let (mut cases, mut deliveries, mut round) = (0, 0, 0);
+    while cases < wanted {
+        round += 1;
+        let name = format!("t{round}");
+        let (sql, is_secured, is_full) = table(&mut dice, &name);
+        bench.client.batch_execute(&sql).await.expect(&sql);
+        let mut users = Vec::new();
+        for _ in 0..4 + dice.roll(5) {
+            let (role, claims) = (dice.of(ROLES), dice.claims());
+            let items = [
+                json!({"schema": "public", "table": name}),
+                json!({"schema": "public", "table": "fence"}),
+            ];
+            let bindings = items.map(|item| Binding::parse(&item.to_string()).unwrap()).to_vec();
+            let text = Arc::from(claims.to_string());
+            let channel = bench.request(bindings, role, Vsn::V2, false, text, None).await.unwrap();
+            users.push(User { role, claims, channel, expected: Vec::new() });
+        }
+        let mut ids = Ids::default();
+        for _ in 0..12 {
+            let kind = (is_secured, is_full);
+            let made = transaction(&bench, &mut dice, &name, kind, &mut ids, &mut users).await;
+            cases += u64::try_from(made).unwrap();
+        }
+        bench.sql(&format!("insert into fence values ({round})")).await;
+        for user in &users {
+            let got = got(user).await;
+            deliveries += got.len();
+            assert!(
+                got == user.expected,
+                "seed {seed}, round {round}: {} {}\ngot      {got:?}\nexpected {:?}\n{sql}",
+                user.role,
+                user.claims,
+                user.expected
+            );
+        }
+        drop(users);
+        bench.sql(&format!("drop table {name} cascade")).await;
+    }
+    eprintln!("oracle: {cases} cases, {deliveries} rows delivered, {round} sets of policies");
     bench.end().await;
 }
