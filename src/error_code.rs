@@ -67,8 +67,6 @@ codes! {
     MessagePerSecondRateLimitReached,
     /// An upgrade without a token.
     MissingAPIKey,
-    /// A join that waited for its subscription in vain.
-    PostgresChangesSubscribeTimeout,
     /// Too many presence messages a second.
     PresenceRateLimitReached,
     /// A public join where only private channels are allowed.
@@ -83,8 +81,6 @@ codes! {
     RealtimeRestarting,
     /// A policy that raised.
     RlsPolicyError,
-    /// A subscription that waits to be tried again.
-    ReconnectSubscribeToPostgres,
     /// A client that does not read fast enough.
     SlowClient,
     /// No such tenant.
@@ -105,8 +101,6 @@ codes! {
     UnableToSubscribeToPostgres,
     /// Anything else in a join.
     UnknownErrorOnChannel,
-    /// Anything else in a frame.
-    UnknownErrorOnWebSocketMessage,
     /// A presence event that is neither track nor untrack.
     UnknownPresenceEvent,
 }

@@ -17,8 +17,7 @@ use crate::{
         Binding,
         filter::{
             ask::Answers,
-            compare::Kind,
-            compile::{AskedType, ColumnType, check, compile, hash_key},
+            compile::{ColumnType, check, compile, hash_key},
             parse,
         },
     },
@@ -81,20 +80,7 @@ pub fn filter(data: &[u8]) {
     for filter in &filters {
         // bool, int8, text, uuid, numeric, timestamptz, float8, date, bytea.
         for oid in [16, 20, 25, 2950, 1700, 1184, 701, 1082, 17] {
-            let column = ColumnType {
-                kind: Kind::of_builtin(oid, true),
-                title: Arc::from("a type"),
-                cast: Arc::from("a type"),
-                is_bytea: oid == 17,
-                is_domain: false,
-                asked: AskedType {
-                    cast: Arc::from("a type"),
-                    schema: Arc::from("pg_catalog"),
-                    collation: None,
-                    labels: Arc::default(),
-                    folds_ascii: true,
-                },
-            };
+            let column = ColumnType::builtin(oid, "a type", true);
             let Ok(values) = check(filter, &column) else { continue };
             let canonical: Vec<Arc<str>> = values.iter().map(|value| Arc::from(&**value)).collect();
             let _ = hash_key(filter, &column, &canonical);

@@ -7,19 +7,14 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
 };
 
-use crate::telemetry::Registry;
+use crate::telemetry::{Registry, TenantLabel, tenant_label};
 
 /// The metric families. Clones share them.
 #[derive(Debug, Clone)]
 pub struct DatabaseMetrics {
-    latency: Family<Tenant, Histogram>,
-    replay: Family<Tenant, Histogram>,
+    latency: Family<TenantLabel, Histogram>,
+    replay: Family<TenantLabel, Histogram>,
     dropped: Family<Reason, Counter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Tenant {
-    tenant: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,12 +61,12 @@ impl DatabaseMetrics {
 
     /// The series of one tenant.
     pub fn tenant(&self, name: &str) -> DatabaseSeries {
-        let label = Tenant { tenant: name.to_owned() };
+        let label = tenant_label(name);
         DatabaseSeries {
             latency: self.latency.get_or_create_owned(&label),
             replay: self.replay.get_or_create_owned(&label),
             dropped: self.dropped.clone(),
-            tenant: label.tenant,
+            tenant: name.to_owned(),
         }
     }
 }

@@ -7,9 +7,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::runtime::clock;
-
-type Labels = [(&'static str, String); 1];
+use crate::{
+    runtime::clock,
+    telemetry::{TenantLabel, tenant_label},
+};
 
 /// From a millisecond to over half a minute.
 const LATENCIES: [f64; 14] =
@@ -18,12 +19,12 @@ const LATENCIES: [f64; 14] =
 /// The metric families. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    db_events: Family<Labels, Counter>,
-    dropped: Family<Labels, Counter>,
-    rows: Family<Labels, Counter>,
-    lookups: Family<Labels, Counter>,
-    questions: Family<Labels, Counter>,
-    latency: Family<Labels, Histogram, fn() -> Histogram>,
+    db_events: Family<TenantLabel, Counter>,
+    dropped: Family<TenantLabel, Counter>,
+    rows: Family<TenantLabel, Counter>,
+    lookups: Family<TenantLabel, Counter>,
+    questions: Family<TenantLabel, Counter>,
+    latency: Family<TenantLabel, Histogram, fn() -> Histogram>,
 }
 
 /// One tenant's series.
@@ -59,7 +60,7 @@ impl Metrics {
     /// Adds the families to a registry.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let mut add = |name: &str, help: &str, family: &Family<Labels, Counter>| {
+        let mut add = |name: &str, help: &str, family: &Family<TenantLabel, Counter>| {
             registry.register(name, help, family.clone());
         };
         add(
@@ -89,7 +90,7 @@ impl Metrics {
     }
 
     pub(super) fn series(&self, tenant: &str) -> Series {
-        let labels = [("tenant", tenant.to_owned())];
+        let labels = tenant_label(tenant);
         Series {
             db_events: self.db_events.get_or_create_owned(&labels),
             dropped: self.dropped.get_or_create_owned(&labels),

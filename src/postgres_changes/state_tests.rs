@@ -9,11 +9,7 @@ use crate::{
     postgres_changes::{
         catalog::{RoleView, Table, TableColumn},
         deliver::{Row, Rules},
-        filter::{
-            ask::Answers,
-            compare::Kind,
-            compile::{AskedType, ColumnType},
-        },
+        filter::{ask::Answers, compile::ColumnType},
         row_security::{DeleteVisibility, Questions, Side, Slot, Verdicts},
         subscription::Binding,
     },
@@ -53,20 +49,7 @@ fn described(row_security: bool, roles: &[(&str, [bool; 3])]) -> Described {
         type_oid,
         type_name: Arc::from(type_name),
         shape: TypeShape::of_builtin(type_oid).unwrap(),
-        filter: ColumnType {
-            kind: Kind::of_builtin(type_oid, true),
-            title: Arc::from(type_name),
-            cast: Arc::from(type_name),
-            is_bytea: false,
-            is_domain: false,
-            asked: AskedType {
-                cast: Arc::from(type_name),
-                schema: Arc::from("pg_catalog"),
-                collation: None,
-                labels: Arc::default(),
-                folds_ascii: true,
-            },
-        },
+        filter: ColumnType::builtin(type_oid, type_name, true),
         is_key,
         is_published: true,
     };

@@ -146,27 +146,6 @@ impl PostgresChanges {
         }
     }
 
-    /// As [`PostgresChanges::subscribe`], but gives up after `limit`: for joins
-    /// whose reply waits for the subscription.
-    ///
-    /// # Errors
-    ///
-    /// [`SubscribeError`]; its code tells a timeout.
-    pub async fn subscribe_within(
-        &self,
-        request: Subscribe,
-        limit: Duration,
-    ) -> Result<Registration, SubscribeError> {
-        let subscribed = tokio::time::timeout(limit, Box::pin(self.subscribe(request))).await;
-        subscribed.unwrap_or_else(|_| {
-            Err(SubscribeError {
-                code: ErrorCode::PostgresChangesSubscribeTimeout,
-                message: format!("the subscription was not ready within {} ms", limit.as_millis()),
-                retry: true,
-            })
-        })
-    }
-
     /// The sink for the stream.
     pub fn pipeline(&self) -> Pipeline {
         Pipeline(Arc::clone(&self.shared))

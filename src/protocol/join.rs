@@ -4,16 +4,8 @@
 //! named in [`Join::ignored`]. The exceptions are the objects `config` and
 //! `config.broadcast`, whose shape clients rely on being told about.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-/// What clients assume when they name no time; they wait ten seconds longer.
-const DEFAULT_CHANGES_WAIT: Duration = Duration::from_secs(15);
-
-/// Clients know that more is cut down to this.
-const MAX_CHANGES_WAIT: Duration = Duration::from_secs(20);
 
 /// A join request.
 #[derive(Debug, Default)]
@@ -30,9 +22,6 @@ pub struct Join {
     pub presence: PresenceConfig,
     /// Items of `postgres_changes` in request order, nulls left out: JSON text of objects.
     pub changes: Vec<Box<RawValue>>,
-    /// How long the reply may be held back until the subscription to changes
-    /// is live; `None` answers at once.
-    pub changes_wait: Option<Duration>,
     /// Fields that had a wrong type and were taken as absent.
     pub ignored: Vec<&'static str>,
 }
@@ -94,16 +83,6 @@ struct Config<'a> {
     presence: Option<&'a RawValue>,
     #[serde(borrow, default)]
     postgres_changes: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    postgres_changes_options: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize, Default)]
-struct ChangesOptions<'a> {
-    #[serde(borrow, default)]
-    wait: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    timeout: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]
@@ -173,26 +152,7 @@ impl Join {
                 Vec::new()
             });
         }
-        if let Some(value) = config.postgres_changes_options {
-            let options: ChangesOptions<'_> = object(value).unwrap_or_else(|| {
-                self.ignored.push("postgres_changes_options");
-                ChangesOptions::default()
-            });
-            let wait = self.flag("postgres_changes_options.wait", options.wait);
-            self.changes_wait = wait.then(|| self.changes_timeout(options.timeout));
-        }
         Ok(())
-    }
-
-    fn changes_timeout(&mut self, value: Option<&RawValue>) -> Duration {
-        let Some(value) = value.filter(|value| value.get() != "null") else {
-            return DEFAULT_CHANGES_WAIT;
-        };
-        let Ok(millis) = value.get().parse::<u64>() else {
-            self.ignored.push("postgres_changes_options.timeout");
-            return DEFAULT_CHANGES_WAIT;
-        };
-        Duration::from_millis(millis).min(MAX_CHANGES_WAIT)
     }
 
     /// `user_token` wins over `access_token`; a new-style API key is no token.
@@ -343,21 +303,6 @@ mod tests {
         for blank in [r#""""#, r#"" ""#, "null", "{}"] {
             assert_eq!(key(blank), None, "{blank}");
         }
-    }
-
-    #[test]
-    fn the_reply_waits_only_if_asked_to_and_not_for_ever() {
-        let wait = |options: &str| {
-            let join = parse(&format!(r#"{{"config":{{"postgres_changes_options":{options}}}}}"#));
-            (join.changes_wait.map(|wait| wait.as_millis()), join.ignored.len())
-        };
-        assert_eq!(wait("{}"), (None, 0));
-        assert_eq!(wait(r#"{"wait":false,"timeout":5}"#), (None, 0));
-        assert_eq!(wait(r#"{"wait":true}"#), (Some(15_000), 0));
-        assert_eq!(wait(r#"{"wait":"true","timeout":2500}"#), (Some(2500), 0));
-        assert_eq!(wait(r#"{"wait":true,"timeout":90000}"#), (Some(20_000), 0));
-        assert_eq!(wait(r#"{"wait":true,"timeout":"soon"}"#), (Some(15_000), 1));
-        assert_eq!(wait("7"), (None, 1));
     }
 
     #[test]

@@ -5,17 +5,17 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-type Labels = [(&'static str, String); 1];
+use crate::telemetry::{TenantLabel, tenant_label};
 
 /// The metric families. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    lag: Family<Labels, Gauge>,
-    last_commit: Family<Labels, Gauge>,
-    transactions: Family<Labels, Counter>,
-    changes: Family<Labels, Counter>,
-    reconnects: Family<Labels, Counter>,
-    gaps: Family<Labels, Counter>,
+    lag: Family<TenantLabel, Gauge>,
+    last_commit: Family<TenantLabel, Gauge>,
+    transactions: Family<TenantLabel, Counter>,
+    changes: Family<TenantLabel, Counter>,
+    reconnects: Family<TenantLabel, Counter>,
+    gaps: Family<TenantLabel, Counter>,
 }
 
 /// One tenant's series.
@@ -69,7 +69,7 @@ impl Metrics {
     }
 
     pub(super) fn series(&self, tenant: &str) -> Series {
-        let labels = [("tenant", tenant.to_owned())];
+        let labels = tenant_label(tenant);
         Series {
             lag: self.lag.get_or_create_owned(&labels),
             last_commit: self.last_commit.get_or_create_owned(&labels),

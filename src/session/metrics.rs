@@ -5,24 +5,22 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
-use crate::{error_code::ErrorCode, telemetry::Registry};
+use crate::{
+    error_code::ErrorCode,
+    telemetry::{Registry, TenantLabel, tenant_label},
+};
 
 /// Counters of sockets and channels, by tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    connections: Family<Tenant, Gauge>,
-    joins: Family<Tenant, Counter>,
-    events: Family<Tenant, Counter>,
-    presence_events: Family<Tenant, Counter>,
-    input_bytes: Family<Tenant, Counter>,
-    output_bytes: Family<Tenant, Counter>,
+    connections: Family<TenantLabel, Gauge>,
+    joins: Family<TenantLabel, Counter>,
+    events: Family<TenantLabel, Counter>,
+    presence_events: Family<TenantLabel, Counter>,
+    input_bytes: Family<TenantLabel, Counter>,
+    output_bytes: Family<TenantLabel, Counter>,
     errors: Family<Code, Counter>,
-    slow: Family<Tenant, Counter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Tenant {
-    tenant: String,
+    slow: Family<TenantLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,7 +54,7 @@ impl Metrics {
     /// Metrics that `registry` exposes.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let mut add = |name: &str, help: &str, family: &Family<Tenant, Counter>| {
+        let mut add = |name: &str, help: &str, family: &Family<TenantLabel, Counter>| {
             registry.register(format!("realtime_channel_{name}"), help, family.clone());
         };
         add("joins", "Successful joins", &metrics.joins);
@@ -80,7 +78,7 @@ impl Metrics {
 
     /// The counters of one tenant.
     pub fn tenant(&self, name: &str) -> TenantMetrics {
-        let label = Tenant { tenant: name.to_owned() };
+        let label = tenant_label(name);
         TenantMetrics {
             connections: self.connections.get_or_create_owned(&label),
             joins: self.joins.get_or_create_owned(&label),
@@ -90,7 +88,7 @@ impl Metrics {
             output_bytes: self.output_bytes.get_or_create_owned(&label),
             slow: self.slow.get_or_create_owned(&label),
             errors: self.errors.clone(),
-            tenant: label.tenant,
+            tenant: name.to_owned(),
         }
     }
 }

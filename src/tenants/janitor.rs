@@ -22,7 +22,7 @@ use crate::{
         backoff::{self, Backoff},
         clock,
     },
-    telemetry::Registry,
+    telemetry::{Registry, TenantLabel, tenant_label},
 };
 
 /// When the janitor runs and what it keeps.
@@ -50,12 +50,10 @@ pub struct Handle(Arc<Notify>);
 /// The metric families. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    partitions: Family<Labels, Gauge>,
-    last_run: Family<Labels, Gauge>,
-    errors: Family<Labels, Counter>,
+    partitions: Family<TenantLabel, Gauge>,
+    last_run: Family<TenantLabel, Gauge>,
+    errors: Family<TenantLabel, Counter>,
 }
-
-type Labels = [(&'static str, String); 1];
 
 #[derive(Debug)]
 struct Janitor {
@@ -101,7 +99,7 @@ impl Metrics {
 /// Starts the janitor; it ends when `drain` begins.
 pub fn spawn(config: Config, drain: &Drain, metrics: &Metrics) -> Handle {
     let handle = Handle::default();
-    let labels = [("tenant", config.tenant.clone())];
+    let labels = tenant_label(&config.tenant);
     let janitor = Janitor {
         config,
         asked: Arc::clone(&handle.0),

@@ -8,8 +8,7 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use rowcast::{
     postgres_changes::filter::{
         ask::Answers,
-        compare::Kind,
-        compile::{AskedType, ColumnType, Predicate, Verdict, compile},
+        compile::{ColumnType, Predicate, Verdict, compile},
         parse::parse,
     },
     replication::change::Value,
@@ -22,20 +21,7 @@ fn main() {
 const SUBSCRIPTIONS: usize = 10_000;
 
 fn column(oid: u32) -> ColumnType {
-    ColumnType {
-        kind: Kind::of_builtin(oid, true),
-        title: Arc::from("a type"),
-        cast: Arc::from("a type"),
-        is_bytea: false,
-        is_domain: false,
-        asked: AskedType {
-            cast: Arc::from("a type"),
-            schema: Arc::from("pg_catalog"),
-            collation: None,
-            labels: Arc::default(),
-            folds_ascii: true,
-        },
-    }
+    ColumnType::builtin(oid, "a type", true)
 }
 
 fn predicate(filter: &str, value: &str, oid: u32) -> Predicate {

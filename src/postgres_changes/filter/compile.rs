@@ -115,6 +115,26 @@ pub fn check(filter: &Filter, column: &ColumnType) -> Result<Vec<String>, Misfit
 }
 
 impl ColumnType {
+    /// A column of a type of PostgreSQL itself, of which nothing is remarkable.
+    /// `deterministic` is said of its collation.
+    pub fn builtin(oid: u32, title: &str, deterministic: bool) -> Self {
+        let title = Arc::from(title);
+        Self {
+            kind: Kind::of_builtin(oid, deterministic),
+            cast: Arc::clone(&title),
+            is_bytea: oid == 17,
+            is_domain: false,
+            asked: AskedType {
+                cast: Arc::clone(&title),
+                schema: Arc::from("pg_catalog"),
+                collation: None,
+                labels: Arc::default(),
+                folds_ascii: true,
+            },
+            title,
+        }
+    }
+
     fn input(&self, value: &str) -> String {
         let hex =
             value.len().is_multiple_of(2) && value.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -7,20 +7,7 @@ use crate::{
 };
 
 fn column(oid: u32, title: &str) -> ColumnType {
-    ColumnType {
-        kind: Kind::of_builtin(oid, false),
-        title: Arc::from(title),
-        cast: Arc::from(title),
-        is_bytea: oid == 17,
-        is_domain: false,
-        asked: AskedType {
-            cast: Arc::from(title),
-            schema: Arc::from("pg_catalog"),
-            collation: None,
-            labels: Arc::default(),
-            folds_ascii: true,
-        },
-    }
+    ColumnType::builtin(oid, title, false)
 }
 
 fn predicate(condition: &str, column: &ColumnType) -> Result<Predicate, Misfit> {
