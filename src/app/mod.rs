@@ -10,8 +10,7 @@ use self::database::DatabaseError;
 pub use self::database::reason;
 use crate::{
     auth::{
-        Jwks, JwksSource, Keys,
-        jwks::JwksError,
+        JwksSource, Keys,
         jwks_fetch::{Address, AddressError},
         jwks_source,
     },
@@ -58,9 +57,6 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
-    /// The keys of tokens cannot be used.
-    #[error("the key set cannot be used: {0}")]
-    KeySet(#[from] JwksError),
     /// The address of the keys cannot be used.
     #[error("the key set cannot be fetched: its URL {0}")]
     KeySetUrl(#[from] AddressError),
@@ -229,7 +225,7 @@ fn janitor(settings: &Settings) -> Option<janitor::Config> {
 
 /// The keys as set up; those at a URL are fetched from now on.
 fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
-    let jwks = settings.jwt_jwks.as_ref().map(Jwks::from_map).transpose()?;
+    let jwks = settings.jwt_jwks.clone();
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
@@ -278,6 +274,6 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 
 fn guard(settings: &config::Guard) -> Guard {
     let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
-    let refused = settings.blocklist.iter().map(|token| token.expose().to_owned()).collect();
-    Guard::new(&secrets, refused)
+    let refused: Vec<&str> = settings.blocklist.iter().map(config::Secret::expose).collect();
+    Guard::new(&secrets, &refused)
 }

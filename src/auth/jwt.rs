@@ -132,8 +132,9 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::NotAJwt)
 }
 
-/// Tokens arrive percent-encoded and with stray white space.
-fn clean(token: &str) -> String {
+/// A token as it is verified: they arrive percent-encoded and with stray white
+/// space, and all spellings of one token are the same token.
+pub fn clean(token: &str) -> String {
     let decoded: Cow<'_, str> = percent_encoding::percent_decode_str(token).decode_utf8_lossy();
     decoded.chars().filter(|c| !c.is_whitespace()).collect()
 }

@@ -67,6 +67,8 @@ impl Keys {
     }
 
     /// Verifies a token of an operator, which needs neither `role` nor `exp`.
+    /// A role other than `service_role` makes it the key of a client: such
+    /// keys are public, and often signed with the same secret.
     ///
     /// # Errors
     ///
@@ -75,6 +77,9 @@ impl Keys {
         let payload = self.payload(token)?;
         let claims: Map<String, Value> =
             serde_json::from_str(&payload).map_err(|_| TokenError::Invalid)?;
+        if claims.get("role").is_some_and(|role| role != "service_role") {
+            return Err(TokenError::Invalid);
+        }
         match claims.get("exp") {
             None => Ok(()),
             Some(exp) => match exp.as_f64() {

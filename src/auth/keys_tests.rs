@@ -181,6 +181,11 @@ fn an_operator_needs_no_role_but_a_future_exp_if_any() {
     assert_eq!(keys().verify_operator(&signed(json!({"exp": 1001})), NOW), Ok(()));
     assert!(keys().verify_operator(&signed(json!({"exp": 999})), NOW).is_err());
     assert!(keys().verify_operator(&signed(json!({"exp": "x"})), NOW).is_err());
+    assert_eq!(keys().verify_operator(&signed(json!({"role": "service_role"})), NOW), Ok(()));
+    for role in [json!("anon"), json!("authenticated"), json!("other"), json!(null), json!(1)] {
+        let token = signed(json!({ "role": role }));
+        assert!(keys().verify_operator(&token, NOW).is_err(), "{role}");
+    }
 }
 
 proptest! {

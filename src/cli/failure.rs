@@ -67,7 +67,7 @@ impl From<AppError> for Failure {
                 Self::busy(address.port())
             }
             AppError::Listen { .. } => Self::new(error.to_string(), "check PORT and ROWCAST_BIND."),
-            AppError::KeySet(_) | AppError::KeySetUrl(_) => {
+            AppError::KeySetUrl(_) => {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }
             AppError::Database(error) => Self::new(

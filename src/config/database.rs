@@ -66,14 +66,14 @@ fn bad(expected: &str) -> ConfigError {
     }
 }
 
-/// The same URL without its password, for the screen.
+/// A URL without its password, for the screen.
 pub(super) fn masked(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return "***".to_owned() };
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "***".to_owned();
     }
-    // A password may also be a parameter.
-    if url.query().is_some_and(|query| query.contains("password")) {
+    // A password may also be a parameter, in any spelling that decodes to it.
+    if url.query_pairs().any(|(name, _)| name.contains("password")) {
         url.set_query(Some("***"));
     }
     url.to_string()
@@ -192,5 +192,7 @@ mod tests {
     fn a_masked_url_shows_no_password() {
         assert_eq!(masked("postgres://u:secret@h/d"), "postgres://u:***@h/d");
         assert_eq!(masked("postgres://h/d?password=secret"), "postgres://h/d?***");
+        assert_eq!(masked("postgres://h/d?a=b&pass%77ord=secret"), "postgres://h/d?***");
+        assert_eq!(masked("https://u:secret@h/keys"), "https://u:***@h/keys");
     }
 }

@@ -131,15 +131,14 @@ impl Resolved {
         )
     }
 
-    fn jwks(&self) -> Result<Option<Map<String, Value>>, ConfigError> {
+    fn jwks(&self) -> Result<Option<Jwks>, ConfigError> {
         let Some(text) = self.value("API_JWT_JWKS") else { return Ok(None) };
         let wrong = |error: JwksError| ConfigError::Invalid {
             name: "API_JWT_JWKS".to_owned(),
             value: format!("not usable ({error})"),
             expected: "a JSON Web Key Set such as {\"keys\":[…]}".to_owned(),
         };
-        Jwks::parse_inline(text).map_err(wrong)?;
-        Ok(serde_json::from_str(text).ok())
+        Jwks::parse_inline(text).map(Some).map_err(wrong)
     }
 
     fn jwks_url(&self) -> Result<Option<JwksUrl>, ConfigError> {

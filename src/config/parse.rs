@@ -12,7 +12,9 @@ pub(super) fn check(knob: &Knob, name: &str, text: &str) -> Result<(), ConfigErr
     if accepts(knob.kind, text) {
         return Ok(());
     }
-    let value = if knob.secret { "set to something else".to_owned() } else { quote(text) };
+    // A URL may hold a password, and one that is wrong cannot be taken apart to mask it.
+    let hidden = knob.secret || matches!(knob.kind, Kind::Url | Kind::WebUrl);
+    let value = if hidden { "set to something else".to_owned() } else { quote(text) };
     Err(ConfigError::Invalid { name: name.to_owned(), value, expected: knob.kind.expected() })
 }
 

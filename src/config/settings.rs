@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::{Map, Value};
 
 use super::Secret;
-use crate::postgres::connect::ConnectConfig;
+use crate::{auth::Jwks, postgres::connect::ConnectConfig};
 
 /// Everything that `serve` and `dev` need.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ pub struct TenantSettings {
     /// HMAC secret of its tokens; absent only if there are other keys.
     pub jwt_secret: Option<Secret>,
     /// Public keys of its tokens, a JSON Web Key Set.
-    pub jwt_jwks: Option<Map<String, Value>>,
+    pub jwt_jwks: Option<Jwks>,
     /// Where further public keys are published.
     pub jwks_url: Option<JwksUrl>,
     /// Claims each token must have.

@@ -68,7 +68,7 @@ pub static KNOBS: &[Knob] = &[
     Knob::new(Tokens, "ROWCAST_JWT_SECRET", Kind::Text, "",
         "Secret of the keys of clients, if it is not the admin API's.").secret(),
     Knob::new(Tokens, "API_JWT_JWKS", Kind::Object, "",
-        "Public keys of clients' tokens, as `{\"keys\":[…]}`."),
+        "Public keys of clients' tokens, as `{\"keys\":[…]}`.").secret(),
     Knob::new(Tokens, "ROWCAST_JWKS_URL", Kind::WebUrl, "",
         "Where such keys are published; used beside those given."),
     Knob::new(Tokens, "ROWCAST_JWKS_ALLOW_HTTP", Kind::Bool, "false",

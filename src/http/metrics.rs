@@ -9,7 +9,11 @@ use axum::{
 };
 use prometheus_client::encoding::text;
 
-use crate::{auth::Keys, runtime::clock, telemetry::Registry};
+use crate::{
+    auth::{Keys, jwt},
+    runtime::clock,
+    telemetry::Registry,
+};
 
 use super::{State, error::ApiError};
 
@@ -20,7 +24,6 @@ pub struct MetricsPage {
 }
 
 /// Accepts operators' tokens.
-#[derive(Debug)]
 pub struct Guard {
     keys: Vec<Keys>,
     refused: Vec<String>,
@@ -28,9 +31,10 @@ pub struct Guard {
 
 impl Guard {
     /// Accepts tokens signed with any of `secrets`, except those `refused`.
-    pub fn new(secrets: &[&str], refused: Vec<String>) -> Self {
+    pub fn new(secrets: &[&str], refused: &[&str]) -> Self {
         let keys =
             secrets.iter().map(|secret| Keys::new(Some(secret), None, serde_json::Map::new()));
+        let refused = refused.iter().map(|token| jwt::clean(token)).collect();
         Self { keys: keys.collect(), refused }
     }
 
@@ -42,8 +46,16 @@ impl Guard {
             .and_then(|value| value.strip_prefix("Bearer "));
         let Some(token) = token else { return false };
         let now = clock::unix_seconds();
-        !self.refused.iter().any(|refused| refused == token)
-            && self.keys.iter().any(|keys| keys.verify_operator(token, now).is_ok())
+        let token = jwt::clean(token);
+        !self.refused.contains(&token)
+            && self.keys.iter().any(|keys| keys.verify_operator(&token, now).is_ok())
+    }
+}
+
+impl fmt::Debug for Guard {
+    // Even refused tokens stay out of logs: another server may accept them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("refused", &self.refused.len()).finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,12 @@ async fn change(world: &World, fields: Value) -> Value {
 async fn only_operators_may_look() {
     let world = World::start("").await;
     assert_eq!(world.server.get(TENANT, &[]).await.unwrap().status, 403);
+    let get = async |key: &str| {
+        let authorization = format!("Bearer {key}");
+        world.server.get(TENANT, &[("Authorization", &authorization)]).await.unwrap().status
+    };
+    assert_eq!(get(&token("anon")).await, 403, "a key of clients");
+    assert_eq!(get(&token("service_role")).await, 200);
     let answer = admin(&world, "GET", TENANT, &Value::Null).await;
     assert_eq!(
         (answer.status, answer.json()["data"]["external_id"].as_str()),
@@ -35,6 +41,22 @@ async fn only_operators_may_look() {
     assert_eq!((answer.status, answer.json()), (404, json!({ "message": "not found" })));
     let health = admin(&world, "GET", &format!("{TENANT}/health"), &Value::Null).await.json();
     assert_eq!(health["data"]["db_connected"], true);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_refused_however_it_is_spelled() {
+    let (lost, kept) = (signed(json!({ "n": 1 })), signed(json!({ "n": 2 })));
+    let world = World::start_with("", &[("API_TOKEN_BLOCKLIST", &lost)]).await;
+    let get = async |key: &str| {
+        let authorization = format!("Bearer {key}");
+        world.server.get(TENANT, &[("Authorization", &authorization)]).await.unwrap().status
+    };
+    assert_eq!(get(&kept).await, 200);
+    assert_eq!(get(&format!(" {kept}")).await, 200);
+    let escaped = format!("%{:02x}{}", lost.as_bytes()[0], &lost[1..]);
+    for spelling in [lost.clone(), format!(" {lost}"), format!("{lost} "), escaped] {
+        assert_eq!(get(&spelling).await, 403, "{spelling:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,14 +5,14 @@ use serde_json::json;
 use crate::support::{
     eventually,
     server::World,
-    tokens::{signed, signed_with},
+    tokens::{signed, signed_with, token},
 };
 
 #[tokio::test]
 async fn metrics_are_for_holders_of_the_token() {
     let world = World::start("").await;
-    let get = async |token: Option<String>| {
-        let value = token.map(|token| format!("Bearer {token}"));
+    let get = async |key: Option<String>| {
+        let value = key.map(|key| format!("Bearer {key}"));
         let headers: Vec<(&str, &str)> =
             value.iter().map(|value| ("Authorization", value.as_str())).collect();
         world.server.get("/metrics", &headers).await.unwrap()
@@ -21,6 +21,9 @@ async fn metrics_are_for_holders_of_the_token() {
     assert_eq!(get(Some("nonsense".to_owned())).await.status, 403);
     assert_eq!(get(Some(signed_with(json!({}), "another"))).await.status, 403);
     assert_eq!(get(Some(signed(json!({ "exp": 1 })))).await.status, 403);
+    // The keys of clients are signed with the same secret, and are public.
+    assert_eq!(get(Some(token("anon"))).await.status, 403);
+    assert_eq!(get(Some(token("authenticated"))).await.status, 403);
     let answer = get(Some(signed(json!({})))).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.trim_end().ends_with("# EOF"), "{}", answer.body);

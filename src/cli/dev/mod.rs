@@ -56,7 +56,8 @@ pub(super) struct Args {
     /// Make the private database anew; its data is lost
     #[arg(long)]
     reset: bool,
-    /// Use this database instead of a private one
+    /// Use this database instead of a private one. The SQL objects, the roles
+    /// anon, authenticated and service_role, and a table messages are made in it
     #[arg(long, value_name = "URL", conflicts_with_all = ["reset", "pg_bin", "fetch"])]
     db_url: Option<String>,
     /// Folder with PostgreSQL's server programs [from ROWCAST_PG_BIN]
