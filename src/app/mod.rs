@@ -16,6 +16,7 @@ use crate::{
     },
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
+    chat::{self, Chat},
     config::{self, Settings},
     http::{
         self,
@@ -60,6 +61,9 @@ pub enum AppError {
     /// The address of the keys cannot be used.
     #[error("the key set cannot be fetched: its URL {0}")]
     KeySetUrl(#[from] AddressError),
+    /// A chat was asked for, and the database has none.
+    #[error("ROWCAST_CHAT is on, but the database has no chat: run `rowcast migrate --chat`")]
+    NoChat,
     /// The database needs an operator.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -101,8 +105,18 @@ pub async fn serve(
         series,
     );
     let readiness = from_database.readiness();
+    let series = chat::Metrics::register(&mut registry).tenant(&tenant.name);
+    let rooms = (pool.clone(), Arc::clone(&hub), Arc::clone(&tenant));
+    let chat = Chat::new(settings.chat, rooms.0, rooms.1, rooms.2, drain.clone(), series);
+    // A database that is away is asked again when the stream starts.
+    if let Ok(chat::State::Off) = Box::pin(chat.look()).await
+        && settings.chat.mode == chat::Mode::On
+    {
+        return Err(AppError::NoChat);
+    }
+    chat.run();
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
-    let sinks = (from_database, changes.pipeline());
+    let sinks = ((from_database, chat::Pushes::new(chat.clone())), changes.pipeline());
     let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
     let janitor = match janitor(&settings) {
@@ -120,6 +134,7 @@ pub async fn serve(
         drain: drain.clone(),
         authorizer,
         changes,
+        chat,
         hub,
         tenant,
     });

@@ -67,6 +67,10 @@ impl From<AppError> for Failure {
                 Self::busy(address.port())
             }
             AppError::Listen { .. } => Self::new(error.to_string(), "check PORT and ROWCAST_BIND."),
+            AppError::NoChat => Self::new(
+                "ROWCAST_CHAT is on, but there is no chat in the database.",
+                "run rowcast migrate --chat, or set ROWCAST_CHAT=auto.",
+            ),
             AppError::KeySetUrl(_) => {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }

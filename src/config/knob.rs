@@ -72,6 +72,8 @@ pub enum Section {
     Messages,
     /// Database changes and their subscribers.
     Changes,
+    /// Rooms and their messages.
+    Chat,
     /// Logs.
     Logs,
     /// `rowcast dev`.
@@ -90,6 +92,7 @@ impl Section {
             Self::Replication => "Replication",
             Self::Messages => "Messages of the database",
             Self::Changes => "Database changes",
+            Self::Chat => "Chat",
             Self::Logs => "Logs",
             Self::Dev => "Development",
         }

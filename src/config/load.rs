@@ -13,9 +13,12 @@ use super::{
     ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
     Resolved, Secret, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
-use crate::auth::{
-    jwks::{Jwks, JwksError},
-    jwks_fetch,
+use crate::{
+    auth::{
+        jwks::{Jwks, JwksError},
+        jwks_fetch,
+    },
+    chat,
 };
 
 impl Settings {
@@ -107,6 +110,7 @@ impl Resolved {
                 max_filters: self.parsed("ROWCAST_MAX_FILTERS_PER_BINDING")?,
                 publication_check: self.millis("ROWCAST_PUBLICATION_CHECK_MS")?,
             },
+            chat: self.chat()?,
             log: LogSettings {
                 level: self.parsed("LOG_LEVEL")?,
                 format: self.value("ROWCAST_LOG_FORMAT").map(|format| match format {
@@ -115,6 +119,23 @@ impl Resolved {
                 }),
                 healthchecks: !self.flag("DISABLE_HEALTHCHECK_LOGGING")?,
             },
+        })
+    }
+
+    fn chat(&self) -> Result<chat::Config, ConfigError> {
+        Ok(chat::Config {
+            mode: match self.value("ROWCAST_CHAT") {
+                Some("on") => chat::Mode::On,
+                Some("off") => chat::Mode::Off,
+                _ => chat::Mode::Auto,
+            },
+            message_characters: self.parsed("ROWCAST_CHAT_MESSAGE_CHARACTERS")?,
+            receipts_room_size: self.parsed("ROWCAST_CHAT_RECEIPTS_ROOM_SIZE")?,
+            receipts_window: self.millis("ROWCAST_CHAT_RECEIPTS_MS")?,
+            max_receipts: self.parsed("ROWCAST_CHAT_MAX_RECEIPTS")?,
+            max_typing: self.parsed("ROWCAST_CHAT_MAX_TYPING")?,
+            status_ttl: self.millis("ROWCAST_CHAT_STATUS_TTL_MS")?,
+            max_statuses: self.parsed("ROWCAST_CHAT_MAX_STATUSES")?,
         })
     }
 

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::{Map, Value};
 
 use super::Secret;
-use crate::{auth::Jwks, postgres::connect::ConnectConfig};
+use crate::{auth::Jwks, chat, postgres::connect::ConnectConfig};
 
 /// Everything that `serve` and `dev` need.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub messages: MessageSettings,
     /// Database changes and their subscribers.
     pub changes: ChangeSettings,
+    /// Rooms and their messages.
+    pub chat: chat::Config,
     /// Logs.
     pub log: LogSettings,
 }

@@ -5,7 +5,7 @@
 use super::knob::{
     Kind, Knob,
     Section::{
-        Changes, Database, Dev, Logs, Messages, Network, Replication, Sockets, Tenant, Tokens,
+        Changes, Chat, Database, Dev, Logs, Messages, Network, Replication, Sockets, Tenant, Tokens,
     },
 };
 
@@ -166,6 +166,23 @@ pub static KNOBS: &[Knob] = &[
         "Conditions in the filter of one of them."),
     Knob::new(Changes, "ROWCAST_PUBLICATION_CHECK_MS", Kind::Number { min: 1000, max: 86_400_000, unit: "milliseconds" }, "60000",
         "How often the server looks whether subscribed tables left the publication."),
+
+    Knob::new(Chat, "ROWCAST_CHAT", Kind::Choice(&["auto", "on", "off"]), "auto",
+        "Whether there is a chat: `auto`, where the database has its tables (`rowcast migrate --chat`); `on`, and the server does not start without them; `off`."),
+    Knob::new(Chat, "ROWCAST_CHAT_MESSAGE_CHARACTERS", Kind::Number { min: 1, max: 10_000, unit: "characters" }, "10000",
+        "Longest message."),
+    Knob::new(Chat, "ROWCAST_CHAT_RECEIPTS_ROOM_SIZE", Kind::Number { min: 0, max: 1_000_000, unit: "members" }, "100",
+        "Largest room in which each message's receipts are kept and each member's are pushed; larger ones keep cursors."),
+    Knob::new(Chat, "ROWCAST_CHAT_RECEIPTS_MS", Kind::Number { min: 0, max: 60_000, unit: "milliseconds" }, "500",
+        "How long receipts of one member in one room are gathered before they are written."),
+    Knob::new(Chat, "ROWCAST_CHAT_MAX_RECEIPTS", Kind::count("members"), "10000",
+        "Members whose receipts are gathered at a time; those of more are refused."),
+    Knob::new(Chat, "ROWCAST_CHAT_MAX_TYPING", Kind::count("members"), "10000",
+        "Members who type at a time; rooms do not hear of more."),
+    Knob::new(Chat, "ROWCAST_CHAT_STATUS_TTL_MS", Kind::Number { min: 1000, max: 3_600_000, unit: "milliseconds" }, "60000",
+        "How long a user counts as online after the last sign of it; signs are given twice in that time."),
+    Knob::new(Chat, "ROWCAST_CHAT_MAX_STATUSES", Kind::count("users"), "100000",
+        "Users whose status is remembered; those gone longest are forgotten first."),
 
     Knob::new(Logs, "LOG_LEVEL", LEVELS, "info",
         "Least important line that is written."),

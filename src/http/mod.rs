@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod body;
 pub mod broadcast;
+pub mod chat;
 mod cors;
 pub mod directory;
 pub mod error;
@@ -71,6 +72,7 @@ pub fn router(state: Arc<State>) -> Router {
         .nest("/socket", socket)
         .nest("/api", api.merge(tenants::routes(Arc::clone(&state))))
         .nest("/realtime/v1", gateway)
+        .nest("/chat/v1", chat::routes(&state))
         .route("/healthcheck", get(health::healthcheck))
         .route("/metrics", get(metrics::page))
         .route("/swaggerui", get(openapi::to_page))

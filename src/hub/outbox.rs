@@ -5,6 +5,7 @@
 //! own connection and nobody else's. Order of pushes is order of frames.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -26,7 +27,7 @@ pub enum Item {
         /// The channel.
         channel: ChannelId,
         /// What its client is told.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -76,8 +77,10 @@ impl Outbox {
     }
 
     /// Asks the socket's task to shut a channel down, after what is queued.
-    pub fn shut_down(&self, channel: ChannelId, reason: &'static str) -> bool {
-        self.push_item(Item::Shutdown { channel, reason }, ITEM_COST)
+    pub fn shut_down(&self, channel: ChannelId, reason: impl Into<Cow<'static, str>>) -> bool {
+        let reason = reason.into();
+        let cost = ITEM_COST + reason.len();
+        self.push_item(Item::Shutdown { channel, reason }, cost)
     }
 
     fn push_item(&self, item: Item, cost: usize) -> bool {
@@ -168,7 +171,7 @@ mod tests {
         assert!(outbox.push(Frame::text("a")) && outbox.push(Frame::text("b")));
         outbox.ready().await;
         outbox.shut_down(ChannelId(7), "why");
-        let shutdown = Item::Shutdown { channel: ChannelId(7), reason: "why" };
+        let shutdown = Item::Shutdown { channel: ChannelId(7), reason: "why".into() };
         let frame = |text| Item::Frame(Frame::text(text));
         assert_eq!(drained(&outbox), [frame("a"), frame("b"), shutdown]);
         assert_eq!(drained(&outbox), []);

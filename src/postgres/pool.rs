@@ -106,6 +106,17 @@ impl ScriptError {
     }
 }
 
+/// Why a script did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There was no connection.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// It failed, and nothing of its transaction is kept.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+}
+
 /// The pool. Clones share it.
 #[derive(Clone)]
 pub struct Pool {
@@ -144,6 +155,31 @@ impl Pool {
         };
         let shared = Arc::clone(&self.shared);
         Ok(Lease { client: Some(client), dirty: false, shared, _permit: permit })
+    }
+
+    /// Runs a script that begins and ends one transaction, in one round trip,
+    /// and returns the first column of every row. `limit` is the script's own
+    /// `statement_timeout`. A script that the server refuses is rolled back: a
+    /// refusal is nothing unusual and must not cost the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    pub async fn run(&self, limit: Duration, script: &str) -> Result<Vec<String>, RunError> {
+        let mut lease = Box::pin(self.checkout()).await?;
+        lease.mark_dirty();
+        let outcome = lease.simple_rows_within(limit, script).await;
+        let is_over = match &outcome {
+            Ok(_) => true,
+            Err(error) if error.sqlstate().is_some() => {
+                lease.simple_rows_within(Duration::ZERO, "rollback").await.is_ok()
+            }
+            Err(_) => false,
+        };
+        if is_over {
+            lease.mark_clean();
+        }
+        Ok(outcome?)
     }
 
     /// Refuses new leases and closes idle connections; leases out close on return.

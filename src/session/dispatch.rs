@@ -249,7 +249,12 @@ impl Socket {
     pub(super) fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
         let waited = match &result {
             FromDatabase::Stored(..) => self.waiting.remove(topic).unwrap_or_default(),
-            FromDatabase::Replayed(_) | FromDatabase::Ready(_) => VecDeque::new(),
+            FromDatabase::Chat(outcome) if outcome.is_waited_for => {
+                self.waiting.remove(topic).unwrap_or_default()
+            }
+            FromDatabase::Replayed(_) | FromDatabase::Ready(_) | FromDatabase::Chat(_) => {
+                VecDeque::new()
+            }
         };
         self.take_from_database(topic, id, result);
         for message in waited {
@@ -274,6 +279,9 @@ impl Socket {
             }
             FromDatabase::Stored(reference, result) => {
                 handlers::database::stored(&self.context, channel, &reference, result);
+            }
+            FromDatabase::Chat(outcome) => {
+                handlers::chat::finish(&self.context, channel, &outcome);
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Caller, Rights},
     broadcast::replay,
+    chat,
     error_code::ErrorCode,
     hub::{Interest, Key, Subscriber},
     protocol::{
@@ -69,6 +70,7 @@ pub struct Candidate {
     claims: Claims,
     seat: Option<Seat>,
     replay: Option<replay::Request>,
+    ticket: chat::Ticket,
 }
 
 /// A join that passed every step.
@@ -82,6 +84,7 @@ pub struct Admitted {
     seat: Option<Seat>,
     replay: Option<replay::Request>,
     says_ready: bool,
+    ticket: chat::Ticket,
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
@@ -113,7 +116,8 @@ pub fn evaluate(
     };
     match steps() {
         Ok((topic, join, seat, token, claims, replay)) => {
-            Ok(Candidate { request, topic, join, token, claims, seat, replay })
+            let ticket = context.services.chat.ticket();
+            Ok(Candidate { request, topic, join, token, claims, seat, replay, ticket })
         }
         Err(refusal) => {
             let refusal = if too_many { refusal.closing(1001) } else { refusal };
@@ -150,7 +154,7 @@ impl Candidate {
             Ok(read) => read,
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
-        let Self { request, topic, join, token, claims, seat, replay } = self;
+        let Self { request, topic, join, token, claims, seat, replay, ticket } = self;
         let (changes, entries) =
             Changes::of(&join, &topic, context.services.changes.keeps_partial());
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
@@ -180,7 +184,7 @@ impl Candidate {
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
         let says_ready = join.broadcast.replication_ready;
-        Ok(Admitted { channel, request, shows_presence, reply, seat, replay, says_ready })
+        Ok(Admitted { channel, request, shows_presence, reply, seat, replay, says_ready, ticket })
     }
 }
 
@@ -206,17 +210,19 @@ impl Admitted {
         if self.says_ready {
             database::await_readiness(context, &self.channel, tasks);
         }
-        let (hub, channel) = (&context.services.hub, &self.channel);
-        if self.shows_presence {
-            context.services.presence.enter(&channel.key, |state| {
+        let (services, channel) = (&context.services, &self.channel);
+        let (key, subscriber) = (&channel.key, &channel.subscriber);
+        services.chat.enter(key, &channel.claims, subscriber, self.ticket, || {
+            if !self.shows_presence {
+                return services.hub.join(key, subscriber);
+            }
+            services.presence.enter(key, |state| {
                 outbox.push(channel.push(vsn, "presence_state", state));
-                hub.join(&channel.key, &channel.subscriber);
+                services.hub.join(key, subscriber);
             });
-            context.services.tenant.meters.presence_events.record(1);
-            context.services.metrics.presence_events.inc();
-        } else {
-            hub.join(&channel.key, &channel.subscriber);
-        }
+            services.tenant.meters.presence_events.record(1);
+            services.metrics.presence_events.inc();
+        });
         postgres_changes::subscribe(context, &mut self.channel, tasks);
         context.services.metrics.joins.inc();
         self.channel

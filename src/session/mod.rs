@@ -27,6 +27,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     authorization::Authorizer,
     broadcast::{Broadcasts, Messages},
+    chat::Chat,
     hub::topics::Hub,
     postgres_changes::PostgresChanges,
     presence::Tracker,
@@ -51,6 +52,8 @@ pub struct Services {
     pub broadcasts: Broadcasts,
     /// Messages of the database: live, stored, replayed.
     pub messages: Messages,
+    /// Rooms and their messages.
+    pub chat: Chat,
     /// Who is present.
     pub presence: Arc<Tracker>,
     /// Asks the policies of private topics.

@@ -238,7 +238,7 @@ impl Socket {
         let limit = self.context.services.config.write_timeout;
         let Some(requests) = self.writer.take(&outbox) else { return Some(self.slow()) };
         for Shutdown { channel, reason } in requests {
-            self.shut_down_by_id(channel, reason);
+            self.shut_down_by_id(channel, &reason);
         }
         self.context.services.metrics.output_bytes.inc_by(self.writer.size());
         match self.writer.send(transport, &outbox, limit).await {
@@ -291,6 +291,7 @@ impl Socket {
         let services = &self.context.services;
         services.hub.leave(&channel.key, &channel.subscriber);
         services.presence.untrack(&channel.key, channel.id);
+        services.chat.leave(&channel.key, channel.id);
     }
 
     /// Brings the timers up to date with the channels there are.

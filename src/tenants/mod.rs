@@ -1,5 +1,6 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
+pub mod caller;
 pub mod janitor;
 pub mod limits;
 pub mod migrations;
@@ -7,6 +8,7 @@ pub mod partitions;
 pub mod tenant;
 
 pub use self::{
+    caller::Caller,
     limits::Limits,
     tenant::{Tenant, Terms},
 };

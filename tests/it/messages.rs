@@ -7,7 +7,7 @@ use rowcast::{
     auth::{Claims, Keys},
     broadcast::{
         DatabaseBroadcasts, DatabaseMetrics, Replays, Store,
-        persist::{PersistError, Sender},
+        persist::PersistError,
         replay::{self, Request},
     },
     hub::{
@@ -28,7 +28,7 @@ use rowcast::{
     replication::{self, Publication, Status},
     runtime::Drain,
     telemetry::Registry,
-    tenants::{Tenant, Terms, janitor, migrations},
+    tenants::{Caller, Tenant, Terms, janitor, migrations},
     topic::Topic,
 };
 use serde_json::{Value, json, value::RawValue};
@@ -210,7 +210,7 @@ async fn a_stored_broadcast_obeys_the_policies_and_comes_once() {
         payload: Bytes::from(format!(r#"{{"n":{n}}}"#)),
     };
     let store = async |claims: &Claims, topic: &str, n: u32, persist| {
-        let from = Sender { topic, claims, headers: "{}" };
+        let from = Caller { topic, claims, headers: "{}" };
         bench.store.store(from, &message(n), persist, Some(&sender)).await
     };
     for (claims, topic) in [(&anon, "room"), (&user, "elsewhere")] {

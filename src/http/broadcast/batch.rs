@@ -9,17 +9,27 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::{broadcast::Message, session::Services, topic::Topic};
+use crate::{
+    broadcast::{Message, PublishError},
+    hub::Key,
+    session::Services,
+    topic::Topic,
+};
 
 use super::{
     Call,
-    cast::{self, BLANK, INVALID},
+    cast::{self, BLANK, INVALID, RESERVED},
     rejected::Rejected,
     send,
 };
 use crate::http::{State, error::ApiError, media};
 
 const TOO_LARGE: &str = "Payload size exceeds tenant limit";
+
+/// Why a message to a topic, private or not, may not be sent, if so.
+trait Refuses: Fn(&Topic, bool, &Message) -> Option<PublishError> {}
+
+impl<F: Fn(&Topic, bool, &Message) -> Option<PublishError>> Refuses for F {}
 
 /// One message of a batch, checked.
 #[derive(Debug)]
@@ -62,7 +72,10 @@ pub async fn send_all(
         kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
     // A body of another type holds no fields.
     let body = if is_json { call.body.clone() } else { Bytes::new() };
-    let items = parse(&body, |message| services.broadcasts.check(message).is_err())?;
+    let items = parse(&body, |topic, private, message| {
+        let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic: topic.clone() };
+        services.broadcasts.check(&key, message).err()
+    })?;
     check_rate(&services, items.len())?;
 
     let (private, public): (Vec<Item>, Vec<Item>) =
@@ -115,7 +128,7 @@ fn by_topic(items: Vec<Item>) -> Vec<(Topic, Vec<Message>)> {
 }
 
 /// Reads a batch. Payloads share the memory of `body`.
-fn parse(body: &Bytes, too_large: impl Fn(&Message) -> bool) -> Result<Vec<Item>, ApiError> {
+fn parse(body: &Bytes, refuses: impl Refuses) -> Result<Vec<Item>, ApiError> {
     let whole = |text: &str| ApiError::Fields(json!({ "messages": [text] }));
     if body.trim_ascii().is_empty() {
         return Err(whole(BLANK));
@@ -132,7 +145,7 @@ fn parse(body: &Bytes, too_large: impl Fn(&Message) -> bool) -> Result<Vec<Item>
     let mut items = Vec::with_capacity(messages.len());
     let mut faults = Vec::with_capacity(messages.len());
     for fields in &messages {
-        match item(body, fields, &too_large) {
+        match item(body, fields, &refuses) {
             Ok(item) => {
                 items.push(item);
                 faults.push(Value::Object(Map::new()));
@@ -150,7 +163,7 @@ fn parse(body: &Bytes, too_large: impl Fn(&Message) -> bool) -> Result<Vec<Item>
 fn item(
     body: &Bytes,
     fields: &BTreeMap<String, &RawValue>,
-    too_large: impl Fn(&Message) -> bool,
+    refuses: &impl Refuses,
 ) -> Result<Item, Map<String, Value>> {
     let field = |name: &str| fields.get(name).copied();
     let mut faults = Map::new();
@@ -169,10 +182,11 @@ fn item(
         (topic, event, payload, private, id)
     {
         let message = Message::Text { event, payload, id };
-        if !too_large(&message) {
-            return Ok(Item { topic, private, message });
+        match refuses(&topic, private, &message) {
+            None => return Ok(Item { topic, private, message }),
+            Some(PublishError::TooLarge) => fault("payload", TOO_LARGE),
+            Some(PublishError::Reserved) => fault("event", RESERVED),
         }
-        fault("payload", TOO_LARGE);
     }
     Err(faults)
 }
@@ -182,7 +196,7 @@ mod tests {
     use super::*;
 
     fn errors(body: &str) -> Value {
-        match parse(&Bytes::copy_from_slice(body.as_bytes()), |_| false) {
+        match parse(&Bytes::copy_from_slice(body.as_bytes()), |_, _, _| None) {
             Err(ApiError::Fields(errors)) => errors["messages"].clone(),
             other => panic!("{body}: {other:?}"),
         }
@@ -198,7 +212,7 @@ mod tests {
             assert_eq!(errors(&body), json!(["is invalid"]), "{body}");
         }
         let broken = Bytes::from_static(b"{");
-        assert_eq!(parse(&broken, |_| false).unwrap_err(), ApiError::BadRequest);
+        assert_eq!(parse(&broken, |_, _, _| None).unwrap_err(), ApiError::BadRequest);
     }
 
     #[test]
@@ -215,7 +229,7 @@ mod tests {
             ])
         );
         let body = Bytes::from_static(br#"{"messages":[{"topic":"t","event":"e","payload":{}}]}"#);
-        let error = parse(&body, |_| true).unwrap_err();
+        let error = parse(&body, |_, _, _| Some(PublishError::TooLarge)).unwrap_err();
         assert_eq!(error, ApiError::Fields(json!({"messages": [{"payload": [TOO_LARGE]}]})));
     }
 
@@ -226,7 +240,7 @@ mod tests {
         };
         let list = [message("b", 1), message("a", 2), message("b", 3)].join(",");
         let body = Bytes::from(format!(r#"{{"messages":[{list}]}}"#));
-        let groups = by_topic(parse(&body, |_| false).unwrap());
+        let groups = by_topic(parse(&body, |_, _, _| None).unwrap());
         let shape: Vec<_> = groups.iter().map(|(t, list)| (t.sub_topic(), list.len())).collect();
         assert_eq!(shape, [("b", 2), ("a", 1)]);
     }

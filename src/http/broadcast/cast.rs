@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 pub(super) const BLANK: &str = "can't be blank";
 pub(super) const INVALID: &str = "is invalid";
+pub(super) const RESERVED: &str = "is reserved for the server";
 
 /// A text that must be there and say something.
 pub(super) fn text(value: Option<&RawValue>) -> Result<String, &'static str> {
