@@ -123,7 +123,9 @@ pub fn store(
         stored(context, channel, reference, Err(PersistError::Public));
         return Step::Stay;
     }
-    services.tenant.meters.events.record(1);
+    if !services.broadcasts.count(&channel.key) {
+        return Step::Stay;
+    }
     let store = services.messages.store.clone();
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
