@@ -73,9 +73,9 @@ impl Socket {
     pub fn new(services: Arc<Services>, vsn: Vsn, credentials: Credentials) -> Self {
         let outbox = Arc::new(Outbox::new(services.config.outbox_bytes));
         let disconnects = services.tenant.disconnects();
-        let Credentials { token, claims, headers } = credentials;
+        let Credentials { token, headers } = credentials;
         Self {
-            context: Context { services, vsn, outbox, token, claims, headers },
+            context: Context { services, vsn, outbox, token, headers },
             channels: HashMap::default(),
             waiting: HashMap::default(),
             tasks: Tasks::new(),
