@@ -195,10 +195,8 @@ impl Admitted {
     pub fn enter(mut self, context: &Context, tasks: &mut Tasks) -> Channel {
         let (vsn, outbox) = (context.vsn, &context.outbox);
         let Request { topic, join_ref, reference, closing } = self.request;
-        outbox.push(reply::ok(vsn, &join_ref, &reference, &topic, &self.reply));
-        if let Some(frame) = closing {
-            outbox.push(frame);
-        }
+        let reply = reply::ok(vsn, &join_ref, &reference, &topic, &self.reply);
+        outbox.answer([Some(reply), closing].into_iter().flatten());
         if let Some(wanted) = self.replay {
             database::replay(context, &self.channel, wanted, tasks);
         }
@@ -208,7 +206,7 @@ impl Admitted {
         let (hub, channel) = (&context.services.hub, &self.channel);
         if self.shows_presence {
             context.services.presence.enter(&channel.key, |state| {
-                outbox.push(channel.push(vsn, "presence_state", state));
+                outbox.answer([channel.push(vsn, "presence_state", state)]);
                 hub.join(&channel.key, &channel.subscriber);
             });
             context.services.tenant.meters.presence_events.record(1);

@@ -66,9 +66,7 @@ pub fn replayed(
     match stored {
         Ok(stored) => {
             let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
-            for frame in frames {
-                context.outbox.push(frame);
-            }
+            context.outbox.answer(frames);
             true
         }
         Err(error) => {
