@@ -306,6 +306,7 @@ async fn a_client_that_stops_reading_is_closed_and_disturbs_nobody() {
         received += 1;
     }
     assert!(received < 30, "{received} frames went to a client that did not read");
+    assert_eq!(services.metrics.slow.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

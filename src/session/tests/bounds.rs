@@ -1,7 +1,11 @@
 //! What one client may cost.
 
 use super::*;
-use crate::{hub::Key, topic::Topic};
+use crate::{
+    hub::{ChannelId, Key},
+    presence::state::Meta,
+    topic::Topic,
+};
 
 /// The reason of the next reply.
 async fn reason(client: &mut Client) -> Value {
@@ -68,4 +72,30 @@ async fn stored_broadcasts_count_towards_the_rate() {
     services.tenant.meters.events.record(1000);
     advance(Duration::from_secs(6)).await;
     assert!(!services.broadcasts.count(&key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowded_topic_may_be_joined() {
+    let config = Config { outbox_bytes: 20_000, ..Config::default() };
+    let services = services(Limits::default(), config);
+    let topic = Topic::parse("realtime:a").unwrap();
+    let key = Key { tenant: "t".into(), private: false, topic };
+    for n in 0..50 {
+        let meta = Meta::parse(json!({"text": "x".repeat(1000)}).to_string().as_bytes()).unwrap();
+        services.presence.track(&key, ChannelId(1_000_000 + n), &n.to_string(), meta);
+    }
+    let mut client = connect(&services, 1000);
+    for reference in ["1", "2", "3"] {
+        let payload = json!({"config": {"presence": {"enabled": true}}});
+        client.join(reference, "realtime:a", payload).await;
+    }
+    let mut states = 0;
+    while states < 3 {
+        let frame = client.next().await;
+        assert_eq!(frame.get("closed"), None);
+        if frame[3] == "presence_state" {
+            assert_eq!(frame[4].as_object().unwrap().len(), 50);
+            states += 1;
+        }
+    }
 }
