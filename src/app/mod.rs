@@ -19,9 +19,8 @@ use crate::{
     chat::{self, Chat},
     config::{self, Settings},
     http::{
-        self,
+        self, Pages,
         directory::Directory,
-        inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
         tenants::Admin,
@@ -69,14 +68,14 @@ pub enum AppError {
     Database(#[from] DatabaseError),
 }
 
-/// Runs until `stop` completes, then drains. `page` is what the inspector is told.
+/// Runs until `stop` completes, then drains. `pages` is what is served beside the API.
 ///
 /// # Errors
 ///
 /// See [`AppError`].
 pub async fn serve(
     settings: Settings,
-    page: Page,
+    pages: Pages,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
@@ -142,8 +141,7 @@ pub async fn serve(
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
-        // Only a server started for development has keys to give away.
-        inspector: Arc::new(page),
+        pages,
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
@@ -283,6 +281,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
         no_channel_timeout: settings.no_channel_timeout,
         channel_error_backoff: settings.channel_error_backoff,
         outbox_bytes: settings.outbox_bytes,
+        waiting_bytes: settings.waiting_bytes,
         ..session::Config::default()
     }
 }

@@ -56,11 +56,11 @@ impl Chat {
         &self,
         caller: Caller<'_>,
         room: Uuid,
-        (seq, rev): (i64, i64),
+        (seq, rev): (Option<i64>, Option<i64>),
         limit: Option<i32>,
     ) -> Result<String, ChatError> {
         let limit = limit.unwrap_or(LONGEST_RESUME).clamp(1, LONGEST_RESUME);
-        let function = Function::new("resume").uuid(room).number(seq).number(rev).number(limit);
+        let function = Function::new("resume").uuid(room).optional(seq).optional(rev).number(limit);
         Box::pin(self.call(caller, &function)).await
     }
 

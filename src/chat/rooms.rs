@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::tenants::Caller;
 
-use super::{Chat, ChatError, Code, call::Function};
+use super::{Chat, ChatError, call::Function};
 
 /// Most rooms or members of one page.
 const LONGEST_PAGE: i32 = 100;
@@ -50,8 +50,8 @@ pub struct Invitation {
 pub struct Members<'a> {
     /// Only those whose names begin so.
     pub prefix: Option<&'a str>,
-    /// Only those after this user.
-    pub after: Option<Uuid>,
+    /// Only those after the page before, as its `next` says.
+    pub after: Option<&'a str>,
     /// How many at most.
     pub limit: Option<i32>,
 }
@@ -154,17 +154,10 @@ impl Chat {
     ///
     /// [`ChatError`].
     pub async fn room(&self, caller: Caller<'_>, room: Uuid) -> Result<String, ChatError> {
-        let query = format!(
-            "select coalesce((select to_jsonb(r)::text from public.rooms r \
-             where r.id = '{room}'), 'null')"
-        );
-        match Box::pin(self.query(caller, &query)).await?.as_str() {
-            "null" => Err(ChatError::new(Code::NotFound, "There is no such room.")),
-            room => Ok(room.to_owned()),
-        }
+        Box::pin(self.call(caller, &Function::new("room").uuid(room))).await
     }
 
-    /// A room's members, by id.
+    /// A room's members, by name.
     ///
     /// # Errors
     ///
@@ -179,7 +172,7 @@ impl Chat {
         let function = Function::new("members")
             .uuid(room)
             .text(wanted.prefix)
-            .uuid(wanted.after)
+            .text(wanted.after)
             .number(limit);
         Box::pin(self.call(caller, &function)).await
     }

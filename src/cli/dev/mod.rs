@@ -86,12 +86,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     };
     let Prepared { settings, screen, mut cluster, folder } = prepared;
     start_logging(&settings.log);
-    let page = screen.page();
+    let pages = screen.pages();
     let show = |ready: app::Ready| {
         screen::line(Screen { address: ready.address, ..screen }.render());
     };
     let served = tokio::select! {
-        served = Box::pin(app::serve(settings, page, show, stop)) => served.map_err(Failure::from),
+        served = Box::pin(app::serve(settings, pages, show, stop)) => served.map_err(Failure::from),
         failure = ended(cluster.as_mut()) => Err(failure),
     };
     if let Some(cluster) = cluster {

@@ -60,7 +60,7 @@ async fn act(who: &Who, room: Uuid, act: Act) -> Result<String, Refused> {
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn page(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
+pub(crate) async fn page(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
     let page = Page {
         before: who.parameter("before")?,
         after: who.parameter("after")?,
@@ -92,7 +92,11 @@ pub async fn page(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused>
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn send(who: Who, Path(room): Path<Uuid>, body: Bytes) -> Result<Response, Refused> {
+pub(crate) async fn send(
+    who: Who,
+    Path(room): Path<Uuid>,
+    body: Bytes,
+) -> Result<Response, Refused> {
     let Sent { id, content, reply_to } = parse(&body)?;
     let message = act(&who, room, Act::Send { id, content, reply_to }).await?;
     Ok(answer(StatusCode::CREATED, message))
@@ -123,7 +127,7 @@ pub async fn send(who: Who, Path(room): Path<Uuid>, body: Bytes) -> Result<Respo
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn edit(
+pub(crate) async fn edit(
     who: Who,
     Path((room, id)): Path<(Uuid, Uuid)>,
     body: Bytes,
@@ -157,7 +161,10 @@ pub async fn edit(
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn delete(who: Who, Path((room, id)): Path<(Uuid, Uuid)>) -> Result<Response, Refused> {
+pub(crate) async fn delete(
+    who: Who,
+    Path((room, id)): Path<(Uuid, Uuid)>,
+) -> Result<Response, Refused> {
     let version = who.parameter("version")?;
     ok(act(&who, room, Act::Delete { id, version }).await?)
 }
@@ -186,7 +193,7 @@ pub async fn delete(who: Who, Path((room, id)): Path<(Uuid, Uuid)>) -> Result<Re
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn react(
+pub(crate) async fn react(
     who: Who,
     Path((room, id, emoji)): Path<(Uuid, Uuid, String)>,
 ) -> Result<Response, Refused> {
@@ -216,7 +223,7 @@ pub async fn react(
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn unreact(
+pub(crate) async fn unreact(
     who: Who,
     Path((room, id, emoji)): Path<(Uuid, Uuid, String)>,
 ) -> Result<Response, Refused> {
@@ -245,7 +252,7 @@ pub async fn unreact(
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn receipts(
+pub(crate) async fn receipts(
     who: Who,
     Path((room, message)): Path<(Uuid, Uuid)>,
 ) -> Result<Response, Refused> {
@@ -274,7 +281,11 @@ pub async fn receipts(
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn mark(who: Who, Path(room): Path<Uuid>, body: Bytes) -> Result<Response, Refused> {
+pub(crate) async fn mark(
+    who: Who,
+    Path(room): Path<Uuid>,
+    body: Bytes,
+) -> Result<Response, Refused> {
     let Marked { delivered_seq, read_seq } = parse(&body)?;
     if (delivered_seq, read_seq) == (0, 0) {
         return Err(ChatError::bad_request("Give delivered_seq, read_seq or both.").into());
@@ -308,8 +319,8 @@ pub async fn mark(who: Who, Path(room): Path<Uuid>, body: Bytes) -> Result<Respo
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn resume(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
-    let since = (who.parameter("seq")?.unwrap_or(0), who.parameter("rev")?.unwrap_or(0));
+pub(crate) async fn resume(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
+    let since = (who.parameter("seq")?, who.parameter("rev")?);
     let limit = who.parameter("limit")?;
     ok(who.chat().resume(who.caller(&topic_of(room)), room, since, limit).await?)
 }

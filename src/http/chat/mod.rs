@@ -61,7 +61,7 @@ pub fn routes(state: &Arc<State>) -> Router<Arc<State>> {
 }
 
 /// Who asks: the bearer of a token that the tenant accepts.
-struct Who {
+pub(super) struct Who {
     services: Arc<Services>,
     claims: Claims,
     headers: Arc<str>,

@@ -15,7 +15,7 @@ use super::{Refused, Who, answer, ok, parse, topic_of};
 #[utoipa::path(
     get, path = "/chat/v1/rooms", tag = "chat", operation_id = "chat_list", summary = "The caller's rooms, newest message first",
     params(
-        ("before" = Option<String>, Query, description = "Where the page before this one ended"),
+        ("before" = Option<String>, Query, description = "The `next` of the page before"),
         ("limit" = Option<i32>, Query, description = "At most this many, up to 100"),
     ),
     responses(
@@ -29,7 +29,7 @@ use super::{Refused, Who, answer, ok, parse, topic_of};
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn list(who: Who) -> Result<Response, Refused> {
+pub(crate) async fn list(who: Who) -> Result<Response, Refused> {
     let (before, limit) = (who.parameter::<String>("before")?, who.parameter("limit")?);
     ok(who.chat().rooms(who.caller(""), before.as_deref(), limit).await?)
 }
@@ -54,7 +54,7 @@ pub async fn list(who: Who) -> Result<Response, Refused> {
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn create(who: Who, body: Bytes) -> Result<Response, Refused> {
+pub(crate) async fn create(who: Who, body: Bytes) -> Result<Response, Refused> {
     let room: NewRoom = parse(&body)?;
     Ok(answer(StatusCode::CREATED, who.chat().create_room(who.caller(""), &room).await?))
 }
@@ -80,7 +80,7 @@ pub async fn create(who: Who, body: Bytes) -> Result<Response, Refused> {
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn show(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
+pub(crate) async fn show(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
     ok(who.chat().room(who.caller(&topic_of(room)), room).await?)
 }
 
@@ -105,7 +105,7 @@ pub async fn show(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused>
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn join(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
+pub(crate) async fn join(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
     ok(who.chat().join_room(who.caller(&topic_of(room)), room).await?)
 }
 
@@ -130,7 +130,7 @@ pub async fn join(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused>
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn leave(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
+pub(crate) async fn leave(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
     ok(who.chat().leave_room(who.caller(&topic_of(room)), room).await?)
 }
 
@@ -156,7 +156,11 @@ pub async fn leave(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn invite(who: Who, Path(room): Path<Uuid>, body: Bytes) -> Result<Response, Refused> {
+pub(crate) async fn invite(
+    who: Who,
+    Path(room): Path<Uuid>,
+    body: Bytes,
+) -> Result<Response, Refused> {
     let invitation: Invitation = parse(&body)?;
     let topic = topic_of(room);
     let member = who.chat().invite(who.caller(&topic), room, &invitation).await?;
@@ -185,7 +189,10 @@ pub async fn invite(who: Who, Path(room): Path<Uuid>, body: Bytes) -> Result<Res
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn remove(who: Who, Path((room, user)): Path<(Uuid, Uuid)>) -> Result<Response, Refused> {
+pub(crate) async fn remove(
+    who: Who,
+    Path((room, user)): Path<(Uuid, Uuid)>,
+) -> Result<Response, Refused> {
     ok(who.chat().remove_member(who.caller(&topic_of(room)), room, user).await?)
 }
 
@@ -199,7 +206,7 @@ pub async fn remove(who: Who, Path((room, user)): Path<(Uuid, Uuid)>) -> Result<
     params(
         ("room" = Uuid, Path, description = "The room"),
         ("prefix" = Option<String>, Query, description = "Only names that begin so"),
-        ("after" = Option<Uuid>, Query, description = "Only those after this user"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
         ("limit" = Option<i32>, Query, description = "At most this many, up to 100"),
     ),
     responses(
@@ -213,11 +220,11 @@ pub async fn remove(who: Who, Path((room, user)): Path<(Uuid, Uuid)>) -> Result<
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn members(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
-    let prefix = who.parameter::<String>("prefix")?;
+pub(crate) async fn members(who: Who, Path(room): Path<Uuid>) -> Result<Response, Refused> {
+    let (prefix, after) = (who.parameter::<String>("prefix")?, who.parameter::<String>("after")?);
     let wanted = Members {
         prefix: prefix.as_deref(),
-        after: who.parameter("after")?,
+        after: after.as_deref(),
         limit: who.parameter("limit")?,
     };
     ok(who.chat().members(who.caller(&topic_of(room)), room, wanted).await?)

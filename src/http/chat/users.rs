@@ -28,7 +28,7 @@ use super::{Refused, Who, ok};
     ),
     security(("token" = []), ("apikey" = [])),
 )]
-pub async fn statuses(who: Who) -> Result<Response, Refused> {
+pub(crate) async fn statuses(who: Who) -> Result<Response, Refused> {
     let ids = who.parameter::<String>("ids")?.unwrap_or_default();
     let ids: Result<Vec<Uuid>, _> =
         ids.split(',').filter(|id| !id.is_empty()).map(str::parse).collect();

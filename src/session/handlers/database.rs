@@ -72,9 +72,7 @@ pub fn replayed(
             let broadcasts = &context.services.broadcasts;
             stored.retain(|message| !broadcasts.reserves(&channel.key, message.event()));
             let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
-            for frame in frames {
-                context.outbox.push(frame);
-            }
+            context.outbox.answer(frames);
             true
         }
         Err(error) => {
@@ -130,7 +128,9 @@ pub fn store(
         stored(context, channel, reference, Err(PersistError::Public));
         return Step::Stay;
     }
-    services.tenant.meters.events.record(1);
+    if !services.broadcasts.count(&channel.key) {
+        return Step::Stay;
+    }
     let store = services.messages.store.clone();
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
