@@ -24,10 +24,11 @@ use super::{
 use crate::{
     app,
     config::{
-        Overrides, Resolved, Secret, Settings,
+        Overrides, Resolved, Settings,
         env::{Env, Strings as _},
     },
     postgres::connect::ConnectConfig,
+    secret::Secret,
 };
 
 mod binaries;
