@@ -2,9 +2,10 @@
 //!
 //! It answers the server whatever the sink does: reports go out on its own
 //! timer and at once when asked. Reading stops when the queue to the apply
-//! loop is full, which is counted in bytes, and the server then waits too.
+//! loop is full, which is counted in bytes, and the server then waits too. It
+//! hangs up on a server that would wait for ever, see [`super::shutdown`].
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{metrics::Series, position::Lsn};
+use super::{config::Config, metrics::Series, position::Lsn, shutdown::Watch};
 use crate::{
     postgres::{
         pgoutput::{Frame, StatusUpdate},
@@ -49,21 +50,14 @@ pub(super) struct Link {
     task: JoinHandle<()>,
 }
 
-/// How a link behaves.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    /// Longest time between reports.
-    pub(super) heartbeat: Duration,
-    /// Bytes in the queue.
-    pub(super) queue_bytes: u32,
-}
-
 impl Link {
-    /// Starts the task. Nothing before `confirmed` is needed again.
+    /// Starts the task. Nothing before `confirmed` is needed again; `heartbeat`
+    /// is the longest time between reports.
     pub(super) fn start(
         stream: ReplicationStream,
+        config: &Arc<Config>,
         confirmed: Lsn,
-        pace: Pace,
+        heartbeat: Duration,
         series: Series,
     ) -> Self {
         let (sender, events) = mpsc::channel(QUEUE_FRAMES);
@@ -74,8 +68,9 @@ impl Link {
             events: sender,
             confirmed: watched,
             stop: stop.clone(),
-            room: Arc::new(Semaphore::new(pace.queue_bytes.max(1) as usize)),
-            pace,
+            room: Arc::new(Semaphore::new(config.queue_bytes.max(1) as usize)),
+            config: Arc::clone(config),
+            heartbeat,
             series,
             wal_end: 0,
             owes: false,
@@ -128,7 +123,8 @@ struct Pump {
     confirmed: watch::Receiver<Lsn>,
     stop: CancellationToken,
     room: Arc<Semaphore>,
-    pace: Pace,
+    config: Arc<Config>,
+    heartbeat: Duration,
     series: Series,
     /// The server's end of log as last heard.
     wal_end: u64,
@@ -148,8 +144,11 @@ impl Pump {
                 self.stream.finish(GOODBYE).await;
             }
             Err(error) => {
+                // Hangs up first: the queue may have no room for long.
+                let Self { stream, events, .. } = self;
+                drop(stream);
                 // Nobody listens any more during a drain.
-                let _ = self.events.send(Event::End(error)).await;
+                let _ = events.send(Event::End(error)).await;
             }
         }
     }
@@ -159,8 +158,10 @@ impl Pump {
         // Says at once where we are, as the server's own client does.
         self.report(false).await?;
         let (room, events) = (Arc::clone(&self.room), self.events.clone());
+        let watch = Watch::new(Arc::clone(&self.config), self.confirmed.clone(), Arc::clone(&room));
+        let mut stuck = pin!(watch.stuck());
         let mut waiting: Option<Frame> = None;
-        let mut due = self.last_status + self.pace.heartbeat;
+        let mut due = self.last_status + self.heartbeat;
         loop {
             tokio::select! {
                 biased;
@@ -181,9 +182,9 @@ impl Pump {
                     let ask = waiting.is_none() && silence > SILENCE && !self.asked;
                     self.asked |= ask;
                     self.report(ask).await?;
-                    due = self.last_status + self.pace.heartbeat;
+                    due = self.last_status + self.heartbeat;
                 }
-                place = place(&room, &events, cost(waiting.as_ref(), self.pace)),
+                place = place(&room, &events, cost(waiting.as_ref(), self.config.queue_bytes)),
                     if waiting.is_some() =>
                 {
                     let (Some((permit, slot)), Some(frame)) = (place, waiting.take()) else {
@@ -199,10 +200,11 @@ impl Pump {
                     if matches!(frame, Frame::KeepAlive { reply: true, .. }) {
                         self.owes = true;
                         self.report(false).await?;
-                        due = self.last_status + self.pace.heartbeat;
+                        due = self.last_status + self.heartbeat;
                     }
                     waiting = Some(frame);
                 }
+                error = &mut stuck => return Err(error),
             }
         }
     }
@@ -232,10 +234,10 @@ impl Pump {
     }
 }
 
-fn cost(frame: Option<&Frame>, pace: Pace) -> u32 {
+fn cost(frame: Option<&Frame>, queue_bytes: u32) -> u32 {
     let Some(Frame::Data { message, .. }) = frame else { return 0 };
     // A row larger than the whole queue has it to itself.
-    u32::try_from(message.len()).unwrap_or(u32::MAX).min(pace.queue_bytes.max(1))
+    u32::try_from(message.len()).unwrap_or(u32::MAX).min(queue_bytes.max(1))
 }
 
 /// Waits for room in bytes and in frames. Cancel safe: nothing is taken until both are there.

@@ -10,7 +10,7 @@ use super::{
     config::Config,
     error::StreamError,
     guard::Guard,
-    link::{Link, Pace},
+    link::Link,
     metrics::{Metrics, Series},
     prepare::{History, Prepared, prepare},
     sink::ChangeSink,
@@ -108,11 +108,10 @@ impl<S: ChangeSink> Worker<S> {
         if !wal_sender_timeout.is_zero() {
             heartbeat = heartbeat.min(wal_sender_timeout / 3);
         }
-        let pace = Pace { heartbeat, queue_bytes: self.config.queue_bytes };
         // Never report less than we confirmed before: the server skips what it
         // sends again, and so do we.
         let confirmed = self.history.confirmed.unwrap_or(start.from);
-        let mut link = Link::start(stream, confirmed, pace, self.series.clone());
+        let mut link = Link::start(stream, &self.config, confirmed, heartbeat, self.series.clone());
         let guard = Guard {
             config: Arc::clone(&self.config),
             stop_link: link.stopper(),

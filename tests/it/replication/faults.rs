@@ -146,6 +146,37 @@ async fn a_clean_restart_costs_nothing_and_does_not_hang() {
 }
 
 #[tokio::test]
+async fn a_server_stops_although_the_sink_waits_for_it() {
+    // A few rows, and more than the queue takes: the server is then not even read from.
+    for rows in [3, 20_000] {
+        let mut bench = Bench::start_with(&[], TABLE, |config| {
+            config.queue_bytes = 64 << 10;
+            config.stuck_after = Duration::from_millis(200);
+        })
+        .await;
+        // As a sink that needs SQL, which is refused from the stop to the start.
+        bench.recorder.open.send_replace(false);
+        let insert = "insert into t select n, repeat('x', 500) from generate_series(1,";
+        bench.run(&format!("{insert} {rows}) n")).await;
+        eventually("the sink has rows", async || {
+            (bench.recorder.open.receiver_count() > 0).then_some(())
+        })
+        .await;
+        bench.server.stop().await;
+        bench.server.resume().await;
+        bench.client = bench.server.client().await;
+        bench.recorder.open.send_replace(true);
+        assert_eq!(bench.recorder.wait_starts(2).await.gap, None);
+        bench.run("insert into t values (0)").await;
+        let changes = bench.recorder.wait_changes(rows + 1).await;
+        let last = changes.iter().position(|change| change == "insert t 0|null");
+        assert_eq!((changes.len(), last), (rows + 1, Some(rows)), "each once");
+        bench.recorder.assert_ordered();
+        bench.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_frozen_server_process_does_not_stop_a_drain() {
     let bench = Bench::start(&[], TABLE).await;
     let walsender: i32 = bench
