@@ -54,9 +54,7 @@ impl Guard {
         let startup = startup(&self.config, Mode::Sql);
         let mut connection = Connection::open(&self.config.connect, &startup).await?;
         let Some(found) = slot::find(&mut connection, name).await? else { return Ok(()) };
-        // A long transaction of somebody else also holds log back, but then a
-        // new slot would help nobody: it is our own lag that counts here.
-        if found.held <= budget || found.behind <= budget {
+        if !found.is_over(budget) {
             // Since version 18 a stream goes on without a publication that was
             // dropped, and nothing else would tell.
             let config = &self.config;

@@ -161,7 +161,7 @@ async fn ensure_slot(
         if found.is_active {
             return Err(StreamError::SlotInUse { name: name.clone() });
         }
-        let over = config.wal_budget_bytes.is_some_and(|budget| found.held > budget);
+        let over = config.wal_budget_bytes.is_some_and(|budget| found.is_over(budget));
         if found.is_lost {
             tracing::error!(
                 slot = name,

@@ -26,6 +26,15 @@ pub(super) struct Slot {
     pub(super) behind: u64,
 }
 
+impl Slot {
+    /// True if giving the slot up would free more log than `budget`. A long
+    /// transaction of somebody else also holds log back, but then a new slot
+    /// would help nobody: it is our own lag that counts.
+    pub(super) fn is_over(&self, budget: u64) -> bool {
+        self.held > budget && self.behind > budget
+    }
+}
+
 /// Finds a slot of this database.
 pub(super) async fn find(
     connection: &mut Connection,
