@@ -208,3 +208,25 @@ async fn a_promotion_begins_a_new_history_even_if_the_slot_is_there() {
     .await;
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_backup_that_is_put_back_is_a_new_history() {
+    let mut bench = Bench::start(&[], TABLE).await;
+    bench.server.stop().await;
+    bench.wait_broken().await;
+    let copy = bench.server.copy_data();
+    bench.server.resume().await;
+    bench.wait_streaming().await;
+    bench.client = bench.server.client().await;
+    bench.run("insert into t select n, repeat('x', 500) from generate_series(1, 2000) n").await;
+    bench.recorder.wait_changes(2000).await;
+    bench.server.stop().await;
+    bench.wait_broken().await;
+    bench.server.put_back(copy);
+    bench.server.resume().await;
+    assert_eq!(bench.recorder.wait_starts(3).await.gap, Some(Gap::NewHistory));
+    bench.client = bench.server.client().await;
+    bench.run("insert into t values (1)").await;
+    assert_eq!(bench.recorder.wait_changes(2001).await[2000], "insert t 1|null");
+    bench.stop().await;
+}
