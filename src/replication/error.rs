@@ -73,6 +73,9 @@ pub(super) enum StreamError {
     /// The budget guard gave the slot up.
     #[error("the slot held back more log than its budget and was dropped")]
     OverBudget,
+    /// A bug. The panic itself was printed where it happened.
+    #[error("the stream's {0} panicked")]
+    Panicked(&'static str),
 }
 
 impl StreamError {
@@ -84,7 +87,8 @@ impl StreamError {
             | Self::Assemble(_)
             | Self::InRecovery
             | Self::SlotInUse { .. }
-            | Self::OverBudget => true,
+            | Self::OverBudget
+            | Self::Panicked(_) => true,
             Self::WalLevel { .. }
             | Self::Answer(_)
             | Self::SlotForeign { .. }

@@ -33,6 +33,8 @@ impl Guard {
     /// Cancel safe between checks, and what it leaves half done the next start
     /// finds: a slot over budget is dropped then too.
     pub(super) async fn run(self) {
+        // Without a guard there is no stream, also when the guard panicked.
+        let _stops = self.stop_link.clone().drop_guard();
         let Some(budget) = self.config.wal_budget_bytes else {
             return std::future::pending().await;
         };

@@ -7,6 +7,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinHandle,
@@ -47,6 +48,7 @@ pub(super) struct Link {
     pub(super) events: mpsc::Receiver<Event>,
     confirmed: watch::Sender<Lsn>,
     stop: CancellationToken,
+    up: Gauge,
     task: JoinHandle<()>,
 }
 
@@ -78,27 +80,31 @@ impl Link {
             last_status: Instant::now(),
             last_heard: Instant::now(),
         };
+        let up = pump.series.up.clone();
+        up.set(1);
         let task = runtime::spawn("replication-link", pump.run());
-        Self { events, confirmed, stop, task }
+        Self { events, confirmed, stop, up, task }
     }
 
-    /// Lets the server forget everything before `lsn`. Never goes back.
-    pub(super) fn confirm(&self, lsn: Lsn) {
+    /// Lets the server forget everything before `lsn`. Never goes back. Returns
+    /// what is confirmed now.
+    pub(super) fn confirm(&self, lsn: Lsn) -> Lsn {
         self.confirmed.send_if_modified(|confirmed| {
             let is_ahead = lsn > *confirmed;
             *confirmed = lsn.max(*confirmed);
             is_ahead
         });
-    }
-
-    /// What was confirmed.
-    pub(super) fn confirmed(&self) -> Lsn {
         *self.confirmed.borrow()
     }
 
     /// To end the link from elsewhere.
     pub(super) fn stopper(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// True if somebody ended it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// Reports what is confirmed and hangs up.
@@ -114,6 +120,7 @@ impl Drop for Link {
     /// A link nobody reads from hangs up, also when the apply loop panicked.
     fn drop(&mut self) {
         self.stop.cancel();
+        self.up.set(0);
     }
 }
 
@@ -138,7 +145,10 @@ struct Pump {
 
 impl Pump {
     async fn run(mut self) {
-        match self.pump().await {
+        let ended = self.pump().await;
+        // The sink may take its time to see it.
+        self.series.up.set(0);
+        match ended {
             Ok(()) => {
                 let _ = self.report(false).await;
                 self.stream.finish(GOODBYE).await;
