@@ -56,7 +56,7 @@ pub(super) async fn find(
     }
     if rows.text(0, 2) != Some("t") {
         // A physical slot has neither plugin nor database.
-        let text = |column| rows.text(0, column).unwrap_or("(none)").to_owned();
+        let text = |column| rows.text(0, column).map_or("(none)".to_owned(), identifier);
         let (plugin, database) = (text(0), text(1));
         return Err(StreamError::SlotForeign { name: name.to_owned(), plugin, database });
     }
