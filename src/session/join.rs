@@ -271,11 +271,9 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
         return Ok(None);
     }
     let tenant = &context.services.tenant;
-    if tenant.meters.users() >= tenant.terms().limits.max_concurrent_users {
-        let message = "Too many connected users";
-        return Err(Refusal::new(ErrorCode::ConnectionRateLimitReached, message));
-    }
-    Ok(Some(tenant.meters.take_seat()))
+    let seat = tenant.meters.try_seat(tenant.terms().limits.max_concurrent_users);
+    let message = "Too many connected users";
+    seat.map(Some).ok_or_else(|| Refusal::new(ErrorCode::ConnectionRateLimitReached, message))
 }
 
 fn join_rate(too_many: bool) -> Result<(), Refusal> {

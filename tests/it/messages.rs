@@ -50,7 +50,7 @@ impl Bench {
     async fn start() -> Self {
         let server = Postgres::start(&[]).await;
         let mut client = server.client().await;
-        let options = migrations::Options { create_roles: true };
+        let options = migrations::Options { create_roles: true, chat: None };
         migrations::run(&mut client, &options).await.unwrap();
         let keys = Keys::new(Some("secret"), None, serde_json::Map::new());
         let tenant = Arc::new(Tenant::new("t", keys, Terms::default()));
