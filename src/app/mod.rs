@@ -7,7 +7,6 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use self::database::DatabaseError;
-pub use self::database::reason;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -34,6 +33,7 @@ use crate::{
     presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
+    secret::Secret,
     session::{self, Services},
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
@@ -103,7 +103,9 @@ pub async fn serve(
         settings.messages.retention,
         series,
     );
-    let readiness = from_database.readiness();
+    let flows = settings.messages.broadcasts;
+    let readiness = flows.then(|| from_database.readiness());
+    let store = if flows { Store::new(pool.clone()) } else { Store::off() };
     let series = chat::Metrics::register(&mut registry).tenant(&tenant.name);
     let rooms = (pool.clone(), Arc::clone(&hub), Arc::clone(&tenant));
     let chat = Chat::new(settings.chat, rooms.0, rooms.1, rooms.2, drain.clone(), series);
@@ -126,7 +128,7 @@ pub async fn serve(
     drain.spawn("publication", changes.clone().watch(drain.clone()));
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
-        messages: Messages { readiness, replays, store: Store::new(pool.clone()), janitor },
+        messages: Messages { readiness, replays, store, janitor },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
@@ -242,7 +244,7 @@ fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppErr
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
-    let secret = settings.jwt_secret.as_ref().map(config::Secret::expose);
+    let secret = settings.jwt_secret.as_ref().map(Secret::expose);
     let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
     let Some(published) = &settings.jwks_url else { return Ok(keys) };
     let address = Address::new(&published.url, published.allow_http)?;
@@ -287,7 +289,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
-    let refused: Vec<&str> = settings.blocklist.iter().map(config::Secret::expose).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(Secret::expose).collect();
+    let refused: Vec<&str> = settings.blocklist.iter().map(Secret::expose).collect();
     Guard::new(&secrets, &refused)
 }

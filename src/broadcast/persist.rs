@@ -26,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Stores broadcasts. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Pool,
+    /// `None` where nothing that is stored would reach anybody.
+    pool: Option<Pool>,
 }
 
 /// Why a message was not stored. The texts are for the client, which gets
@@ -36,6 +37,9 @@ pub enum PersistError {
     /// Public channels store nothing.
     #[error("Messages can only be stored on private channels")]
     Public,
+    /// The stream leaves stored messages out, so they would reach nobody.
+    #[error("Messages cannot be stored: broadcasts of the database are switched off")]
+    Off,
     /// `persist` is neither true nor an object with a positive `ttl`.
     #[error("persist must be true or have a ttl in whole seconds")]
     Ttl,
@@ -60,7 +64,12 @@ pub enum PersistError {
 impl Store {
     /// Stores through `pool`.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool: Some(pool) }
+    }
+
+    /// Stores nothing: broadcasts of the database are switched off.
+    pub fn off() -> Self {
+        Self { pool: None }
     }
 
     /// Stores a broadcast on a private topic and returns its id. It is then on
@@ -78,6 +87,7 @@ impl Store {
         persist: Persist,
         skip: Option<&Subscriber>,
     ) -> Result<Uuid, PersistError> {
+        let pool = self.pool.as_ref().ok_or(PersistError::Off)?;
         let seconds = match persist {
             Persist::Retention => None,
             Persist::Seconds(seconds) => Some(seconds),
@@ -89,7 +99,7 @@ impl Store {
         if let Some(subscriber) = skip {
             subscriber.seen.will_store(id);
         }
-        match self.pool.run(TIMEOUT, &script).await {
+        match pool.run(TIMEOUT, &script).await {
             Ok(_) => Ok(id),
             Err(error) => {
                 if let Some(subscriber) = skip {
@@ -143,11 +153,12 @@ fn script(id: Uuid, sender: Caller<'_>, broadcast: &UserBroadcast, seconds: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Claims;
+    use crate::{auth::Claims, secret::Secret};
 
     fn made(event: &str, encoding: Encoding, payload: &'static [u8], ttl: Option<u32>) -> String {
         let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
-        let sender = Caller { topic: "it's", claims: &claims, headers: r#"{"x":"\\'"}"# };
+        let headers = Secret::new(r#"{"x":"\\'"}"#);
+        let sender = Caller { topic: "it's", claims: &claims, headers: &headers };
         let broadcast =
             UserBroadcast { event: event.to_owned(), encoding, payload: payload.into() };
         script(Uuid::from_u128(7), sender, &broadcast, ttl)

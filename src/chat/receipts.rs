@@ -21,7 +21,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{auth::Claims, hub::Subscriber, tenants::Caller, topic::Topic};
+use crate::{auth::Claims, hub::Subscriber, secret::Secret, tenants::Caller, topic::Topic};
 
 use super::{Chat, ChatError, Config, Mark, call::Function, push, user};
 
@@ -55,7 +55,7 @@ pub struct Marker {
     /// The member's token.
     pub claims: Claims,
     /// The request's headers as a JSON object.
-    pub headers: Arc<str>,
+    pub headers: Secret,
 }
 
 /// JSON text of the cursors as they are now.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     ChangeSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
     ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
-    Resolved, Secret, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
+    Resolved, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
 use crate::{
     auth::{
@@ -19,6 +19,7 @@ use crate::{
         jwks_fetch,
     },
     chat,
+    secret::Secret,
 };
 
 impl Settings {

@@ -2,7 +2,7 @@
 
 use postgres_protocol::escape::escape_literal;
 
-use crate::auth::Claims;
+use crate::{auth::Claims, secret::Secret};
 
 /// Who asks, and about which private topic.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub struct Caller<'a> {
     /// The caller's token.
     pub claims: &'a Claims,
     /// The caller's request headers as a JSON object, for `request.headers`.
-    pub headers: &'a str,
+    pub headers: &'a Secret,
 }
 
 impl Caller<'_> {
@@ -28,7 +28,7 @@ impl Caller<'_> {
             set("request.jwt.claims", claims.json()),
             set("request.jwt.claim.sub", claims.subject().unwrap_or_default()),
             set("request.jwt.claim.role", claims.role()),
-            set("request.headers", headers),
+            set("request.headers", headers.expose()),
             set("role", claims.role()),
         ];
         format!("select {}", settings.join(", "))

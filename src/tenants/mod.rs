@@ -1,7 +1,9 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
 pub mod caller;
+pub mod chat_schema;
 pub mod janitor;
+mod ledger;
 pub mod limits;
 pub mod migrations;
 pub mod partitions;

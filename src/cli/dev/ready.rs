@@ -9,11 +9,14 @@ use std::{
 use anstyle::Style;
 
 use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
-use crate::http::{
-    Pages,
-    dev::Tokens,
-    inspector::{DevKeys, Page},
-    site::Site,
+use crate::{
+    http::{
+        Pages,
+        dev::Tokens,
+        inspector::{DevKeys, Page},
+        site::Site,
+    },
+    tenants::chat_schema::GENERAL_ROOM,
 };
 
 /// Where a build of the chat's application is, from the project's folder.
@@ -118,7 +121,7 @@ impl Screen {
         };
         format!(
             "{start} \"insert into messages (room_id, sender_id, content) \
-             values (gen_random_uuid(), gen_random_uuid(), 'hello')\""
+             values ('{GENERAL_ROOM}', gen_random_uuid(), 'hello')\""
         )
     }
 

@@ -17,6 +17,7 @@ use crate::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
+    secret::Secret,
     session::Services,
     tenants::Caller,
     topic::Topic,
@@ -103,11 +104,16 @@ pub async fn send_one(
         None => send(&services, private, topic, message),
         Some(_) if !private => return Err(PersistError::Public.into()),
         Some(persist) => {
-            let headers = as_object(&call.head.headers);
+            let headers = Secret::new(as_object(&call.head.headers));
             let name = topic.sub_topic();
             let sender = Caller { topic: name, claims: &call.claims, headers: &headers };
             services.tenant.meters.events.record(1);
-            Box::pin(services.messages.store.store(sender, &broadcast, persist, None)).await?;
+            let store = &services.messages.store;
+            let stored = Box::pin(store.store(sender, &broadcast, persist, None)).await;
+            if matches!(stored, Err(PersistError::MissingPartition)) {
+                services.messages.janitor.partition_is_missing();
+            }
+            stored?;
         }
     }
     Ok(StatusCode::ACCEPTED)

@@ -1,7 +1,5 @@
 //! Messages of a room: pages, changes, reactions, receipts.
 
-use std::sync::Arc;
-
 use axum::{body::Bytes, extract::Path, http::StatusCode, response::Response};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -291,7 +289,7 @@ pub(crate) async fn mark(
         return Err(ChatError::bad_request("Give delivered_seq, read_seq or both.").into());
     }
     let mark = Mark { delivered: delivered_seq, read: read_seq }.checked()?;
-    let marker = Marker { claims: who.claims.clone(), headers: Arc::clone(&who.headers) };
+    let marker = Marker { claims: who.claims.clone(), headers: who.headers.clone() };
     ok(who.chat().mark(room, mark, marker, None).await?.to_string())
 }
 

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     auth::Claims,
     chat::{Chat, ChatError},
+    secret::Secret,
     session::Services,
     tenants::Caller,
 };
@@ -64,7 +65,7 @@ pub fn routes(state: &Arc<State>) -> Router<Arc<State>> {
 pub(super) struct Who {
     services: Arc<Services>,
     claims: Claims,
-    headers: Arc<str>,
+    headers: Secret,
     query: String,
 }
 
@@ -83,7 +84,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
         if !parts.method.is_safe() && services.tenant.meters.events.record(1) {
             return Err(ChatError::rate_limited().into());
         }
-        let headers = auth::as_object(&parts.headers).into();
+        let headers = Secret::new(auth::as_object(&parts.headers));
         let query = parts.uri.query().unwrap_or_default().to_owned();
         Ok(Self { services, claims, headers, query })
     }

@@ -101,7 +101,7 @@ pub fn handle(
         }
         Ok(Verb::Mark(mark)) => {
             let marker =
-                Marker { claims: channel.claims.clone(), headers: Arc::clone(&context.headers) };
+                Marker { claims: channel.claims.clone(), headers: context.headers.clone() };
             let own = (!channel.own).then(|| Arc::clone(&channel.subscriber));
             let answer = services.chat.mark(call.room, mark, marker, own);
             let (topic, id) = (channel.key.topic.clone(), channel.id);
@@ -140,7 +140,7 @@ fn act_on(
 ) -> Step {
     let chat = context.services.chat.clone();
     let own = (!channel.own).then(|| Arc::clone(&channel.subscriber));
-    let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
+    let (claims, headers) = (channel.claims.clone(), context.headers.clone());
     let (topic, id, room) = (channel.key.topic.clone(), channel.id, call.room);
     tasks.push(Box::pin(async move {
         let caller = Caller { topic: topic.sub_topic(), claims: &claims, headers: &headers };
