@@ -2,7 +2,7 @@
 
 mod database;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -38,6 +38,9 @@ use crate::{
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
+
+/// How long the start waits to learn whether there is a chat.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Tells that the server accepts connections.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +113,8 @@ pub async fn serve(
     let rooms = (pool.clone(), Arc::clone(&hub), Arc::clone(&tenant));
     let chat = Chat::new(settings.chat, rooms.0, rooms.1, rooms.2, drain.clone(), series);
     // A database that is away is asked again when the stream starts.
-    if let Ok(chat::State::Off) = Box::pin(chat.look()).await
+    let found = tokio::time::timeout(LOOK, Box::pin(chat.look())).await;
+    if let Ok(Ok(chat::State::Off)) = found
         && settings.chat.mode == chat::Mode::On
     {
         return Err(AppError::NoChat);

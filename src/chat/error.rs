@@ -108,7 +108,10 @@ fn refusal(error: &DbError) -> Option<ChatError> {
         "PT404" => says(Code::NotFound),
         "PT409" => ChatError { current: error.detail().and_then(version), ..says(Code::Conflict) },
         "PT410" => says(Code::Deleted),
-        "42501" | "22023" => ChatError::new(Code::Forbidden, "You may not do this."),
+        code @ ("42501" | "22023") => {
+            tracing::debug!(code, "the database does not allow it");
+            ChatError::new(Code::Forbidden, "You may not do this.")
+        }
         "23503" => ChatError::new(Code::NotFound, "There is no such room or message."),
         code if code.starts_with("22") || code == "23514" => {
             ChatError::bad_request("Something in the request is not valid.")

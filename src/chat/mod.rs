@@ -206,7 +206,9 @@ impl Chat {
         ticket: Ticket,
         join: impl FnOnce(),
     ) {
-        let room = key.topic.room().filter(|_| self.keeps(key));
+        // Also where there is no chat yet: it may be installed while they are joined.
+        let may = key.private && self.0.config.mode != Mode::Off;
+        let room = key.topic.room().filter(|_| may);
         let (Some(room), Some(user)) = (room, user(claims)) else { return join() };
         let seat = Seat { user, key: key.clone(), subscriber: Arc::clone(subscriber) };
         if self.0.joined.enter(room, seat, ticket, join) {

@@ -90,7 +90,9 @@ impl Status {
 
     fn touch(&self, users: &mut Users, user: Uuid) {
         let now = Instant::now();
-        if users.signs.len() >= self.most && !users.signs.contains_key(&user) {
+        let is_full = users.signs.len() >= self.most && !users.signs.contains_key(&user);
+        // With everybody here there is nobody to forget, and looking costs.
+        if is_full && users.here.len() < self.most {
             users.forget(now);
         }
         if users.signs.len() >= self.most && !users.signs.contains_key(&user) {

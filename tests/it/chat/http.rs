@@ -32,8 +32,9 @@ async fn a_room_lives_over_http() {
     world.done(&bob, "POST", &format!("/rooms/{room}/read"), read).await;
     let shown = world.done(&bob, "GET", &format!("/rooms/{room}"), Value::Null).await;
     assert_eq!((&shown["unread_count"], &shown["name"]), (&json!(0), &json!("Tea")), "{shown}");
-    let members = world.done(&bob, "GET", &format!("/rooms/{room}/members?prefix=ad"), Value::Null);
-    assert_eq!(members.await["members"][0]["user_id"], json!(ada.id));
+    let path = format!("/rooms/{room}/members?prefix=ad");
+    let members = world.done(&bob, "GET", &path, Value::Null).await;
+    assert_eq!(members["members"][0]["user_id"], json!(ada.id));
     assert_eq!(
         world.done(&ada, "DELETE", &format!("{one}?version=2"), Value::Null).await["content"],
         Value::Null

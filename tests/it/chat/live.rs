@@ -84,8 +84,9 @@ async fn who_was_away_gets_exactly_what_it_missed() {
         missed["messages"].as_array().unwrap().iter().map(|m| &m["content"]).collect();
     assert_eq!(contents, ["First", "third"]);
     assert_eq!((&missed["limited"], &missed["head"]["seq"]), (&json!(false), &json!(3)));
-    let all = world.done(&bob, "GET", &format!("/rooms/{room}/resume?seq=0&limit=2"), Value::Null);
-    assert_eq!(all.await["limited"], true);
+    let path = format!("/rooms/{room}/resume?seq=0&limit=2");
+    let all = world.done(&bob, "GET", &path, Value::Null).await;
+    assert_eq!(all["limited"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

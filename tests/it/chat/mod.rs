@@ -31,7 +31,7 @@ pub struct World {
     // In this order, so that the server goes before its database.
     pub server: Server,
     pub sql: rowcast::postgres::pool::Client,
-    pub postgres: Postgres,
+    _postgres: Postgres,
 }
 
 /// A user, with a token.
@@ -62,7 +62,7 @@ impl World {
         let chat = Some(Chat { publication, general_room: false });
         migrations::run(&mut sql, &Options { create_roles: true, chat }).await.unwrap();
         let server = Server::start(&postgres, env).await;
-        let world = Self { server, sql, postgres };
+        let world = Self { server, sql, _postgres: postgres };
         world.streams().await;
         world
     }
@@ -183,7 +183,8 @@ impl Room {
         let backlog = self.client.settled().await;
         let pushes = backlog.iter().filter(|message| message.event == "broadcast");
         let events = pushes.filter_map(|message| message.payload["event"].as_str());
-        // Who is online is told when it is told.
-        events.filter(|event| *event != "chat:status").map(str::to_owned).collect()
+        // Who is online, and who was taken in before, is told when it is told.
+        let late = ["chat:status", "chat:member"];
+        events.filter(|event| !late.contains(event)).map(str::to_owned).collect()
     }
 }

@@ -97,6 +97,7 @@ async fn what_may_not_be_is_refused_with_a_code() {
     let reply = at_ada.say("edit", json!({ "id": id, "content": "x", "version": 1 })).await;
     assert_eq!(reply.payload["response"]["code"], "conflict");
     assert_eq!(reply.payload["response"]["current_version"], 2);
+    assert_eq!(at_ada.hears("error").await["current_version"], 2);
     at_ada.does("delete", json!({ "id": id, "version": 2 })).await;
     at_ada.cannot("edit", json!({ "id": id, "content": "x", "version": 3 }), "deleted").await;
     at_ada.cannot("react", json!({ "id": id, "emoji": "x" }), "deleted").await;
