@@ -6,8 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use thiserror::Error;
 
-use self::database::DatabaseError;
-pub use self::database::reason;
+pub use self::database::{DatabaseError, reason};
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -147,7 +146,7 @@ pub async fn serve(
     stop.await;
     let left = drain.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections did not end in time");
+        tracing::warn!(left, "some connections or tasks did not end in time");
     }
     Ok(())
 }

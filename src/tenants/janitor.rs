@@ -13,7 +13,7 @@ use prometheus_client::{
 };
 use tokio::{sync::Notify, time::sleep};
 
-use super::partitions;
+use super::{migrations, partitions};
 use crate::{
     error_code::ErrorCode,
     postgres::{connect::ConnectConfig, pool as pg, session},
@@ -170,8 +170,7 @@ impl Janitor {
 
 fn told<T>(code: ErrorCode, result: Result<T, pg::Error>) -> Result<T, ()> {
     result.map_err(|error| {
-        let reason =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+        let reason = migrations::reason(&error);
         tracing::warn!(%code, reason, "the janitor could not do all of its work");
     })
 }

@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::{
     postgres::connect::ConnectConfig,
-    tenants::migrations::{self, Options},
+    tenants::migrations::{self, Options, reason},
 };
 
 const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
@@ -15,9 +15,10 @@ const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
 pub(super) async fn install(database: &ConnectConfig) -> Result<(), Failure> {
     let mut client = connect(database).await?;
     let plain = |error: pg::Error| {
-        let reason =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-        Failure::plain(format!("The table messages could not be created: {reason}."))
+        Failure::new(
+            format!("The table messages could not be created: {}.", reason(&error)),
+            "look at what has that name; rowcast dev --reset makes a new private database.",
+        )
     };
     let level: String = client.query_one("show wal_level", &[]).await.map_err(plain)?.get(0);
     if level != "logical" {
