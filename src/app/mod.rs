@@ -267,6 +267,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
         no_channel_timeout: settings.no_channel_timeout,
         channel_error_backoff: settings.channel_error_backoff,
         outbox_bytes: settings.outbox_bytes,
+        waiting_bytes: settings.waiting_bytes,
         ..session::Config::default()
     }
 }

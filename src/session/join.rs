@@ -21,7 +21,7 @@ use crate::{
         system::{Extension, Status},
     },
     tenants::limits::Seat,
-    topic::Topic,
+    topic::{Topic, TopicError},
 };
 
 use super::{
@@ -97,13 +97,15 @@ pub fn evaluate(
     joined: usize,
     seated: bool,
 ) -> Result<Candidate, Box<Refused>> {
-    let steps = || {
+    // Refused joins cost as much: they count, and too many end the socket as well.
+    let too_many = context.services.tenant.meters.joins.record(1);
+    let steps = || -> Result<_, Refusal> {
         let topic = topic_name(&request.topic)?;
         running(context)?;
         let join = read_payload(payload)?;
         public_allowed(context, &join)?;
         let seat = seat(context, seated)?;
-        join_rate(context)?;
+        join_rate(too_many)?;
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
@@ -113,7 +115,10 @@ pub fn evaluate(
         Ok((topic, join, seat, token, claims, replay)) => {
             Ok(Candidate { request, topic, join, token, claims, seat, replay })
         }
-        Err(refusal) => Err(Box::new(Refused { request, refusal })),
+        Err(refusal) => {
+            let refusal = if too_many { refusal.closing(1001) } else { refusal };
+            Err(Box::new(Refused { request, refusal }))
+        }
     }
 }
 
@@ -146,8 +151,7 @@ impl Candidate {
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
         let Self { request, topic, join, token, claims, seat, replay } = self;
-        let (changes, entries) =
-            Changes::of(&join, &topic, context.services.changes.keeps_partial());
+        let (changes, entries) = Changes::of(&join, &topic, &context.services.changes);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
         let permissions = match join.private {
@@ -191,10 +195,8 @@ impl Admitted {
     pub fn enter(mut self, context: &Context, tasks: &mut Tasks) -> Channel {
         let (vsn, outbox) = (context.vsn, &context.outbox);
         let Request { topic, join_ref, reference, closing } = self.request;
-        outbox.push(reply::ok(vsn, &join_ref, &reference, &topic, &self.reply));
-        if let Some(frame) = closing {
-            outbox.push(frame);
-        }
+        let reply = reply::ok(vsn, &join_ref, &reference, &topic, &self.reply);
+        outbox.answer([Some(reply), closing].into_iter().flatten());
         if let Some(wanted) = self.replay {
             database::replay(context, &self.channel, wanted, tasks);
         }
@@ -204,7 +206,7 @@ impl Admitted {
         let (hub, channel) = (&context.services.hub, &self.channel);
         if self.shows_presence {
             context.services.presence.enter(&channel.key, |state| {
-                outbox.push(channel.push(vsn, "presence_state", state));
+                outbox.answer([channel.push(vsn, "presence_state", state)]);
                 hub.join(&channel.key, &channel.subscriber);
             });
             context.services.tenant.meters.presence_events.record(1);
@@ -219,8 +221,13 @@ impl Admitted {
 }
 
 fn topic_name(text: &str) -> Result<Topic, Refusal> {
-    let refusal = || Refusal::new(ErrorCode::TopicNameRequired, "You must provide a topic name");
-    Topic::parse(text).map_err(|_| refusal())
+    Topic::parse(text).map_err(|error| {
+        let message = match error {
+            TopicError::NoPrefix | TopicError::Empty => "You must provide a topic name".into(),
+            TopicError::TooLong | TopicError::ZeroByte => error.to_string(),
+        };
+        Refusal::new(ErrorCode::TopicNameRequired, message)
+    })
 }
 
 fn running(context: &Context) -> Result<(), Refusal> {
@@ -269,12 +276,14 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
     Ok(Some(tenant.meters.take_seat()))
 }
 
-fn join_rate(context: &Context) -> Result<(), Refusal> {
-    if context.services.tenant.meters.joins.record(1) {
-        let message = "Too many joins per second";
-        return Err(Refusal::new(ErrorCode::ClientJoinRateLimitReached, message).closing(1001));
+fn join_rate(too_many: bool) -> Result<(), Refusal> {
+    match too_many {
+        true => {
+            let message = "Too many joins per second";
+            Err(Refusal::new(ErrorCode::ClientJoinRateLimitReached, message))
+        }
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
@@ -285,18 +294,13 @@ fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
 }
 
 fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> {
-    let now = crate::runtime::clock::unix_seconds();
-    let checked = match &join.token {
-        Some(token) if **token != *context.token => {
-            context.services.tenant.verify(token).map(|claims| (Arc::from(token.as_str()), claims))
-        }
-        // The connection's own token was verified at the upgrade; only time has passed.
-        _ => {
-            let claims = context.claims.clone();
-            claims.check_expiry(now).map(|()| (Arc::clone(&context.token), claims))
-        }
+    let token = match &join.token {
+        Some(token) if **token != *context.token => Arc::from(token.as_str()),
+        // Verified at the upgrade, but it may have expired, or its key been withdrawn.
+        _ => Arc::clone(&context.token),
     };
-    checked.map_err(|error| token::join_refusal(&error))
+    let claims = context.services.tenant.verify(&token);
+    claims.map(|claims| (token, claims)).map_err(|error| token::join_refusal(&error))
 }
 
 /// Only private topics keep their messages.

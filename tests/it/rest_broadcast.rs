@@ -65,6 +65,15 @@ async fn one_wrong_message_stops_the_batch() {
 }
 
 #[tokio::test]
+async fn a_batch_above_the_rate_is_refused_before_it_is_read() {
+    let world = World::start_with("", &[("TENANT_MAX_EVENTS_PER_SECOND", "100")]).await;
+    let answer = batch(&world, json!(vec![json!({}); 101])).await;
+    let text = "Too many messages to broadcast, please reduce the batch size";
+    assert_eq!((answer.status, answer.json()), (429, json!({ "message": text })));
+    assert_eq!(batch(&world, json!(vec![json!({}); 100])).await.status, 422);
+}
+
+#[tokio::test]
 async fn a_single_message_is_json_or_bytes() {
     let world = World::start("").await;
     let mut client = world.client().await;

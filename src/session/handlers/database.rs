@@ -66,9 +66,7 @@ pub fn replayed(
     match stored {
         Ok(stored) => {
             let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
-            for frame in frames {
-                context.outbox.push(frame);
-            }
+            context.outbox.answer(frames);
             true
         }
         Err(error) => {
@@ -123,7 +121,9 @@ pub fn store(
         stored(context, channel, reference, Err(PersistError::Public));
         return Step::Stay;
     }
-    services.tenant.meters.events.record(1);
+    if !services.broadcasts.count(&channel.key) {
+        return Step::Stay;
+    }
     let store = services.messages.store.clone();
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
@@ -146,7 +146,7 @@ pub fn stored(
     result: Result<(), PersistError>,
 ) {
     if let Err(error) = &result {
-        tracing::info!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
+        tracing::debug!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
         context.services.metrics.error(ErrorCode::UnableToHandleBroadcast);
         if matches!(error, PersistError::MissingPartition) {
             context.services.messages.janitor.partition_is_missing();
