@@ -169,7 +169,10 @@ mod tests {
         assert_eq!(limits.max_events_per_second, 100, "not sent");
         let shown = changed.resource();
         assert_eq!(shown["client_presence_window_ms"], 1000);
-        assert_eq!((&shown["suspend"], &shown["max_payload_size_in_kb"]), (&json!(true), &json!(0)));
+        assert_eq!(
+            (&shown["suspend"], &shown["max_payload_size_in_kb"]),
+            (&json!(true), &json!(0))
+        );
         assert_eq!(shown["max_presence_events_per_second"], 1000);
         let names = changes.as_object().unwrap().keys().map(|name| (name.clone(), Value::Null));
         assert_eq!(change(changed, &Value::Object(names.collect())), Ok(record));
