@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use crate::{
-    app::{self, AppError, DatabaseError},
+    app::{AppError, DatabaseError},
     config::ConfigError,
+    telemetry,
     tenants::migrations::MigrateError,
 };
 
@@ -87,7 +88,7 @@ impl From<AppError> for Failure {
             // What keeps `migrate` from working keeps `serve`, in the same words.
             AppError::Database(DatabaseError::Migrate(error)) => error.into(),
             AppError::Database(error @ DatabaseError::Connect(_)) => Self::new(
-                format!("The database is not ready for us: {}.", app::reason(&error)),
+                format!("The database is not ready for us: {}.", telemetry::reason(&error)),
                 "check DATABASE_URL (or --db-url), or DB_HOST, DB_USER and so on.",
             ),
         }
