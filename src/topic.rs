@@ -2,12 +2,17 @@
 //!
 //! A client topic is `realtime:<sub-topic>`. The sub-topic is what REST calls,
 //! SQL functions and policies use; the prefix exists on the socket only. A
-//! [`Topic`] holds both without a second allocation and is never empty.
+//! [`Topic`] holds both without a second allocation; it is never empty, never
+//! longer than [`LONGEST`], and every database can store it.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// What every channel topic starts with on a socket.
 pub const PREFIX: &str = "realtime:";
+
+/// Most bytes of a topic with its prefix. Binary frames carry 255, but a join
+/// without `config` has a whole filter in its topic, with up to a hundred values.
+pub const LONGEST: usize = 8192;
 
 /// The topic of heartbeats, which is not a channel.
 pub const PHOENIX: &str = "phoenix";
@@ -25,6 +30,12 @@ pub enum TopicError {
     /// Nothing follows the prefix.
     #[error("a channel topic needs a name after `realtime:`")]
     Empty,
+    /// More bytes than [`LONGEST`].
+    #[error("a channel topic has at most {LONGEST} bytes")]
+    TooLong,
+    /// PostgreSQL has no text with a zero byte, so no policy could judge it.
+    #[error("a channel topic has no zero byte")]
+    ZeroByte,
 }
 
 impl Topic {
@@ -32,24 +43,19 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`TopicError`] when the prefix or the name is missing.
+    /// [`TopicError`] when the prefix is missing or the name cannot be one.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
-        match text.strip_prefix(PREFIX) {
-            None => Err(TopicError::NoPrefix),
-            Some("") => Err(TopicError::Empty),
-            Some(_) => Ok(Self(Arc::from(text))),
-        }
+        check(text.strip_prefix(PREFIX).ok_or(TopicError::NoPrefix)?)?;
+        Ok(Self(Arc::from(text)))
     }
 
     /// Makes the topic of a sub-topic, as REST and the database name it.
     ///
     /// # Errors
     ///
-    /// [`TopicError::Empty`] for an empty name.
+    /// [`TopicError`] when the name cannot be one.
     pub fn from_sub_topic(sub_topic: &str) -> Result<Self, TopicError> {
-        if sub_topic.is_empty() {
-            return Err(TopicError::Empty);
-        }
+        check(sub_topic)?;
         Ok(Self(Arc::from(format!("{PREFIX}{sub_topic}"))))
     }
 
@@ -61,6 +67,15 @@ impl Topic {
     /// The topic without `realtime:`.
     pub fn sub_topic(&self) -> &str {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
+    }
+}
+
+fn check(sub_topic: &str) -> Result<(), TopicError> {
+    match sub_topic {
+        "" => Err(TopicError::Empty),
+        name if name.len() > LONGEST - PREFIX.len() => Err(TopicError::TooLong),
+        name if name.contains('\0') => Err(TopicError::ZeroByte),
+        _ => Ok(()),
     }
 }
 
@@ -100,5 +115,15 @@ mod tests {
         assert_eq!(Topic::parse("room"), Err(TopicError::NoPrefix));
         assert_eq!(Topic::parse("realtime:"), Err(TopicError::Empty));
         assert_eq!(Topic::from_sub_topic(""), Err(TopicError::Empty));
+    }
+
+    #[test]
+    fn what_a_database_cannot_store_or_nobody_can_read_is_no_topic() {
+        assert_eq!(Topic::parse("realtime:a\0"), Err(TopicError::ZeroByte));
+        assert_eq!(Topic::from_sub_topic("\0"), Err(TopicError::ZeroByte));
+        let longest = "x".repeat(LONGEST - PREFIX.len());
+        assert_eq!(Topic::from_sub_topic(&longest).unwrap().as_str().len(), LONGEST);
+        assert_eq!(Topic::from_sub_topic(&format!("{longest}x")), Err(TopicError::TooLong));
+        assert_eq!(Topic::parse(&format!("{PREFIX}{longest}x")), Err(TopicError::TooLong));
     }
 }

@@ -38,9 +38,9 @@ impl Claims {
         let (Some(role), Some(expires_at)) = (claims.get("role"), expires_at) else {
             return Err(TokenError::MissingClaims);
         };
-        // A role that is no text names no database role; it reads as the empty one.
-        let role = role.as_str().unwrap_or_default();
-        let subject = claims.get("sub").and_then(Value::as_str).map(Into::into);
+        // What names no database role reads as the empty one, which does not exist.
+        let role = text(role).filter(|role| is_role(role)).unwrap_or_default();
+        let subject = claims.get("sub").and_then(text).map(Into::into);
         Ok(Self(Arc::new(Inner { json: json.into(), role: role.into(), expires_at, subject })))
     }
 
@@ -80,6 +80,17 @@ impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("role", &self.0.role).finish_non_exhaustive()
     }
+}
+
+/// A text that PostgreSQL can hold, which has none with a zero byte.
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.contains('\0'))
+}
+
+/// To PostgreSQL `none` is no role but the login's own, whom policies may not
+/// bind: a token must not ask for it, in whatever letters.
+fn is_role(name: &str) -> bool {
+    !name.eq_ignore_ascii_case("none")
 }
 
 /// A numeric date, fractions rounded.
@@ -136,7 +147,16 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_is_no_text_is_nobodys() {
-        assert_eq!(Claims::parse(r#"{"role":7,"exp":2000}"#, NOW).unwrap().role().as_ref(), "");
+    fn a_role_that_cannot_be_one_is_nobodys() {
+        for role in ["7", "null", r#""none""#, r#""NoNe""#, r#""a\u0000""#] {
+            let claims = Claims::parse(&format!(r#"{{"role":{role},"exp":2000}}"#), NOW).unwrap();
+            assert_eq!(claims.role().as_ref(), "", "{role}");
+        }
+    }
+
+    #[test]
+    fn a_subject_that_a_database_cannot_hold_is_none() {
+        let claims = Claims::parse(r#"{"role":"a","exp":2000,"sub":"u\u0000"}"#, NOW).unwrap();
+        assert_eq!(claims.subject(), None);
     }
 }

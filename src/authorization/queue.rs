@@ -2,7 +2,8 @@
 //!
 //! Invariants: at most `connections` batches run at a time, so checks never
 //! take the whole pool; at most `waiting` questions wait, further ones fail at
-//! once; equal questions that wait together are asked once.
+//! once; equal questions that wait together are asked once; what fails for a
+//! whole batch is asked again one by one, so no question decides for another.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +13,7 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::postgres::pool::{Pool, PoolError};
+use crate::postgres::pool::{Pool, PoolError, ScriptError};
 
 use super::{
     AuthorizeError, Caller, Rights,
@@ -49,7 +50,7 @@ pub struct Authorizer {
 struct Shared {
     config: Config,
     pool: Pool,
-    seats: Semaphore,
+    seats: Arc<Semaphore>,
     waiting: Mutex<VecDeque<Waiting>>,
 }
 
@@ -59,10 +60,18 @@ struct Waiting {
     answers: Vec<oneshot::Sender<Answer>>,
 }
 
+/// Why a batch as a whole has no answers.
+enum Failure {
+    /// Nobody could be asked, and asking again now would not help.
+    NoConnection(AuthorizeError),
+    /// It was asked and failed.
+    Batch(AuthorizeError),
+}
+
 impl Authorizer {
     /// Checks through `pool`.
     pub fn new(pool: Pool, config: Config) -> Self {
-        let seats = Semaphore::new(config.connections.max(1));
+        let seats = Arc::new(Semaphore::new(config.connections.max(1)));
         Self { shared: Arc::new(Shared { config, pool, seats, waiting: Mutex::default() }) }
     }
 
@@ -92,16 +101,20 @@ impl Authorizer {
             tokio::select! {
                 biased;
                 answered = &mut answer => return answered.unwrap_or(Err(AuthorizeError::Unavailable)),
-                seat = self.shared.seats.acquire() => {
+                seat = Arc::clone(&self.shared.seats).acquire_owned() => {
                     let batch = self.take();
                     if batch.is_empty() {
                         // Somebody else is asking this very question.
                         drop(seat);
                         return answer.await.unwrap_or(Err(AuthorizeError::Unavailable));
                     }
-                    // Others wait for this batch: it must not end with this caller.
+                    // Others wait for this batch: it must not end with this caller,
+                    // and holds its seat until its own end.
                     let shared = Arc::clone(&self.shared);
-                    let run = crate::runtime::spawn("authorization", async move { shared.run(batch).await });
+                    let run = crate::runtime::spawn("authorization", async move {
+                        shared.run(batch).await;
+                        drop(seat);
+                    });
                     let _ = run.await;
                 }
             }
@@ -124,47 +137,82 @@ impl Authorizer {
 
     fn take(&self) -> Vec<Waiting> {
         let mut waiting = self.shared.lock();
-        let count = waiting.len().min(BATCH);
-        waiting.drain(..count).collect()
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(next) = waiting.pop_front()
+        {
+            if next.is_awaited() {
+                batch.push(next);
+            }
+        }
+        batch
+    }
+}
+
+impl Waiting {
+    /// False once everybody who asked has gone away.
+    fn is_awaited(&self) -> bool {
+        self.answers.iter().any(|sender| !sender.is_closed())
+    }
+
+    fn tell(self, answer: &Answer) {
+        for sender in self.answers {
+            // The caller may have left.
+            let _ = sender.send(answer.clone());
+        }
     }
 }
 
 impl Shared {
     async fn run(&self, batch: Vec<Waiting>) {
         let questions: Vec<Question> = batch.iter().map(|each| each.question.clone()).collect();
-        let mut answers = self.probe(&questions).await;
-        if questions.len() > 1 && answers.contains(&Err(AuthorizeError::Canceled)) {
-            // One slow policy must not cost the others their answer: ask one by one.
-            answers = Vec::with_capacity(questions.len());
-            for question in &questions {
-                answers.extend(self.probe(std::slice::from_ref(question)).await);
+        let answers = match self.probe(&questions).await {
+            Ok(answers) => answers,
+            // One slow or poisonous question must not cost the others their answer.
+            Err(Failure::Batch(_)) if batch.len() > 1 => return self.run_each(batch).await,
+            Err(Failure::Batch(error) | Failure::NoConnection(error)) => {
+                vec![Err(error); batch.len()]
             }
-        }
-        for (waiting, answer) in batch.into_iter().zip(answers) {
-            for sender in waiting.answers {
-                // The caller may have left.
-                let _ = sender.send(answer.clone());
-            }
+        };
+        for (waiting, answer) in batch.into_iter().zip(&answers) {
+            waiting.tell(answer);
         }
     }
 
-    async fn probe(&self, questions: &[Question]) -> Vec<Answer> {
-        let all = |error: AuthorizeError| vec![Err(error); questions.len()];
-        let mut lease = match Box::pin(self.pool.checkout()).await {
-            Ok(lease) => lease,
-            Err(error) => return all(unavailable(&error)),
-        };
+    async fn run_each(&self, batch: Vec<Waiting>) {
+        let mut unreachable = None;
+        for waiting in batch.into_iter().filter(Waiting::is_awaited) {
+            let answers = match &unreachable {
+                Some(error) => Err(Failure::NoConnection(AuthorizeError::clone(error))),
+                None => self.probe(std::slice::from_ref(&waiting.question)).await,
+            };
+            let answer = match answers {
+                Ok(answers) => {
+                    answers.into_iter().next().unwrap_or(Err(AuthorizeError::Unavailable))
+                }
+                Err(Failure::Batch(error)) => Err(error),
+                Err(Failure::NoConnection(error)) => Err(unreachable.insert(error).clone()),
+            };
+            waiting.tell(&answer);
+        }
+    }
+
+    async fn probe(&self, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+        let lease = Box::pin(self.pool.checkout()).await;
+        let mut lease = lease.map_err(|error| Failure::NoConnection(unavailable(&error)))?;
         lease.mark_dirty();
-        let script = probe::script(questions, self.config.timeout.as_millis());
-        match lease.simple_rows(&script).await {
+        let limit = self.config.timeout;
+        let script = probe::script(questions, limit.as_millis());
+        match lease.simple_rows_within(limit, &script).await {
             Ok(rows) => {
                 lease.mark_clean();
                 let json = rows.last().map(String::as_str).unwrap_or_default();
-                probe::answers(json, questions.len())
+                Ok(probe::answers(json, questions.len()))
             }
+            Err(ScriptError::Silent) => Err(Failure::NoConnection(AuthorizeError::Unavailable)),
             Err(error) => {
-                let failure = error.code().map(|code| probe::failure(code.code()));
-                all(failure.unwrap_or(AuthorizeError::Unavailable))
+                let failure = error.sqlstate().map(probe::failure);
+                Err(Failure::Batch(failure.unwrap_or(AuthorizeError::Unavailable)))
             }
         }
     }
@@ -180,5 +228,68 @@ fn unavailable(error: &PoolError) -> AuthorizeError {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,
         PoolError::Connect(_) | PoolError::Closed => AuthorizeError::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Poll};
+
+    use tokio::{net::TcpListener, task::yield_now};
+
+    use super::*;
+    use crate::{
+        auth::Claims,
+        postgres::{
+            connect::{ConnectConfig, SslMode},
+            pool::PoolConfig,
+            session::SessionConfig,
+        },
+    };
+
+    /// A pool whose connections are accepted and never answered.
+    fn silent(listener: &TcpListener) -> Pool {
+        let connect = ConnectConfig {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            user: "nobody".to_owned(),
+            password: None,
+            database: "none".to_owned(),
+            ssl_mode: SslMode::Disable,
+            ssl_root_cert: None,
+        };
+        let session = SessionConfig::new("test");
+        Pool::new(PoolConfig { connect, size: 5, wait: Duration::from_secs(1), session })
+    }
+
+    fn caller(topic: &str) -> Caller {
+        let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
+        Caller { topic: topic.into(), claims, headers: "{}".into() }
+    }
+
+    /// Lets `future` begin, and what it started do all it can without an answer.
+    async fn begin(mut future: std::pin::Pin<&mut impl Future<Output = Answer>>) {
+        std::future::poll_fn(|context| {
+            assert!(future.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_who_go_away_leave_no_seat_and_no_question() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = silent(&listener);
+        let config = Config { connections: 1, ..Config::default() };
+        let authorizer = Authorizer::new(pool.clone(), config);
+        for topic in ["a", "b", "c"] {
+            let mut asking = pin!(authorizer.read(caller(topic)));
+            begin(asking.as_mut()).await;
+            assert_eq!(pool.in_use(), 1, "{topic}: the first batch still runs");
+        }
+        assert!(authorizer.take().is_empty(), "nobody waits for b or c");
     }
 }

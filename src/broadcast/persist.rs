@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     auth::Claims,
     hub::Subscriber,
-    postgres::pool::{self, Lease, Pool, PoolError},
+    postgres::pool::{Lease, Pool, PoolError, ScriptError},
     protocol::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
@@ -62,9 +62,10 @@ pub enum PersistError {
     /// All connections are in use, or there is none.
     #[error("Tenant database unavailable")]
     Unavailable(#[source] PoolError),
-    /// A policy raised, the role does not exist, or the payload cannot be stored.
+    /// A policy raised, the role does not exist, the payload cannot be stored,
+    /// or the database stopped answering.
     #[error("The message could not be stored")]
-    Failed(#[source] pool::Error),
+    Failed(#[source] ScriptError),
 }
 
 impl Store {
@@ -101,7 +102,7 @@ impl Store {
             subscriber.seen.will_store(id);
         }
         lease.mark_dirty();
-        match lease.simple_rows(&script).await {
+        match lease.simple_rows_within(TIMEOUT, &script).await {
             Ok(_) => {
                 lease.mark_clean();
                 Ok(id)
@@ -110,7 +111,9 @@ impl Store {
                 if let Some(subscriber) = skip {
                     subscriber.seen.did_not_store(id);
                 }
-                undo(lease).await;
+                if error.sqlstate().is_some() {
+                    undo(lease).await;
+                }
                 Err(failure(error))
             }
         }
@@ -119,13 +122,13 @@ impl Store {
 
 /// A denial is nothing unusual and must not cost the connection.
 async fn undo(mut lease: Lease) {
-    if lease.simple_rows("rollback").await.is_ok() {
+    if lease.simple_rows_within(Duration::ZERO, "rollback").await.is_ok() {
         lease.mark_clean();
     }
 }
 
-fn failure(error: pool::Error) -> PersistError {
-    match error.code().map(pool::SqlState::code) {
+fn failure(error: ScriptError) -> PersistError {
+    match error.sqlstate() {
         Some("42501") => PersistError::Denied,
         Some("23514") => PersistError::MissingPartition,
         Some("57014") => PersistError::Canceled,

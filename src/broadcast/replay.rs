@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     hub::Subscriber,
-    postgres::pool::{self, Pool, PoolError},
+    postgres::pool::{Pool, PoolError, ScriptError},
     protocol::{
         message::{Encoding, Ref, UserBroadcast},
         prepared::{Frame, pushed},
@@ -62,7 +62,7 @@ pub enum ReplayError {
     Pool(#[from] PoolError),
     /// The query failed or took too long.
     #[error("the stored messages cannot be read")]
-    Query(#[from] pool::Error),
+    Query(#[from] ScriptError),
     /// The answer cannot be read.
     #[error("a stored message cannot be read")]
     Answer,
@@ -143,7 +143,7 @@ impl Replays {
         let begun = Instant::now();
         let mut lease = Box::pin(self.pool.checkout()).await?;
         lease.mark_dirty();
-        let rows = lease.simple_rows(&script(topic, request)).await?;
+        let rows = lease.simple_rows_within(TIMEOUT, &script(topic, request)).await?;
         lease.mark_clean();
         self.series.replayed(begun.elapsed());
         rows.iter().map(|row| stored(row)).collect()

@@ -11,7 +11,7 @@ use crate::{
         change::{Tuple, Value},
         relation::Relation,
     },
-    topic::Topic,
+    topic::{Topic, TopicError},
 };
 
 /// Why a row was not broadcast.
@@ -27,7 +27,7 @@ pub(super) enum Dropped {
     TooManyRequests,
     /// Older than messages are kept.
     Expired,
-    /// A value is not what its type prints.
+    /// A value is not what its type prints, or no topic.
     Unreadable,
 }
 
@@ -110,7 +110,10 @@ impl Layout {
         text(self.inserted_at).ok_or(Dropped::InsertedAtMissing)?;
         let event = utf8(text(self.event).ok_or(Dropped::EventMissing)?)?.to_owned();
         let topic = utf8(text(self.topic).ok_or(Dropped::TopicMissing)?)?;
-        let topic = Topic::from_sub_topic(topic).map_err(|_| Dropped::TopicMissing)?;
+        let topic = Topic::from_sub_topic(topic).map_err(|error| match error {
+            TopicError::Empty => Dropped::TopicMissing,
+            _ => Dropped::Unreadable,
+        })?;
         let private = text(self.private).ok_or(Dropped::PrivateMissing)? == b"t";
         let (encoding, payload) = match (text(self.binary_payload), text(self.payload)) {
             (Some(hex), _) => (Encoding::Binary, bytes(hex).ok_or(Dropped::Unreadable)?),

@@ -25,6 +25,10 @@ use super::{
     session::{self, SessionConfig, SessionError},
 };
 
+/// What a script may take beyond its `statement_timeout` before it is given up:
+/// the server keeps the time itself while it is there.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How a pool is made.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
@@ -77,6 +81,27 @@ impl From<SessionError> for PoolError {
             Self::TooManyConnections(error)
         } else {
             Self::Connect(error)
+        }
+    }
+}
+
+/// Why a script with a time limit has no rows.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// The server refused, or the connection broke.
+    #[error(transparent)]
+    Failed(#[from] Error),
+    /// Nothing came, although the server was to give up by itself.
+    #[error("the server does not answer")]
+    Silent,
+}
+
+impl ScriptError {
+    /// The server's SQLSTATE, if it answered with one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Failed(error) => error.code().map(SqlState::code),
+            Self::Silent => None,
         }
     }
 }
@@ -192,6 +217,21 @@ impl Lease {
             _ => None,
         };
         Ok(messages.into_iter().filter_map(first).collect())
+    }
+
+    /// The same for a script whose `statement_timeout` is `limit`. A connection
+    /// that stays silent for longer is of no use to anybody: drop it dirty.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`].
+    pub async fn simple_rows_within(
+        &self,
+        limit: Duration,
+        script: &str,
+    ) -> Result<Vec<String>, ScriptError> {
+        let rows = tokio::time::timeout(limit + GRACE, self.simple_rows(script)).await;
+        Ok(rows.map_err(|_| ScriptError::Silent)??)
     }
 
     /// Closes the connection instead of returning it.

@@ -28,6 +28,9 @@ use super::{
 /// Refused joins whose answer is held back; more are answered at once.
 const MAX_HELD_BACK: usize = 100;
 
+/// Bytes of a refused topic that are logged: it may be anything.
+const SHOWN: usize = 255;
+
 /// Messages for one topic that may wait for an answer of the database; more are dropped.
 const MAX_WAITING: usize = 100;
 
@@ -99,7 +102,9 @@ impl Socket {
             self.context.outbox.push(frame);
         }
         self.context.services.metrics.error(refusal.code);
-        tracing::info!(code = %refusal.code, topic = request.topic, "join refused");
+        let shown = request.topic.floor_char_boundary(SHOWN);
+        let topic = request.topic.get(..shown);
+        tracing::info!(code = %refusal.code, topic, "join refused");
         let reason = refusal.to_string();
         let (join_ref, reference) = (&request.join_ref, &request.reference);
         let frame = reply::refused(self.context.vsn, join_ref, reference, &request.topic, &reason);

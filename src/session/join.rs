@@ -21,7 +21,7 @@ use crate::{
         system::{Extension, Status},
     },
     tenants::limits::Seat,
-    topic::Topic,
+    topic::{Topic, TopicError},
 };
 
 use super::{
@@ -97,13 +97,15 @@ pub fn evaluate(
     joined: usize,
     seated: bool,
 ) -> Result<Candidate, Box<Refused>> {
-    let steps = || {
+    // Refused joins cost as much: they count, and too many end the socket as well.
+    let too_many = context.services.tenant.meters.joins.record(1);
+    let steps = || -> Result<_, Refusal> {
         let topic = topic_name(&request.topic)?;
         running(context)?;
         let join = read_payload(payload)?;
         public_allowed(context, &join)?;
         let seat = seat(context, seated)?;
-        join_rate(context)?;
+        join_rate(too_many)?;
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
@@ -113,7 +115,10 @@ pub fn evaluate(
         Ok((topic, join, seat, token, claims, replay)) => {
             Ok(Candidate { request, topic, join, token, claims, seat, replay })
         }
-        Err(refusal) => Err(Box::new(Refused { request, refusal })),
+        Err(refusal) => {
+            let refusal = if too_many { refusal.closing(1001) } else { refusal };
+            Err(Box::new(Refused { request, refusal }))
+        }
     }
 }
 
@@ -219,8 +224,13 @@ impl Admitted {
 }
 
 fn topic_name(text: &str) -> Result<Topic, Refusal> {
-    let refusal = || Refusal::new(ErrorCode::TopicNameRequired, "You must provide a topic name");
-    Topic::parse(text).map_err(|_| refusal())
+    Topic::parse(text).map_err(|error| {
+        let message = match error {
+            TopicError::NoPrefix | TopicError::Empty => "You must provide a topic name".into(),
+            TopicError::TooLong | TopicError::ZeroByte => error.to_string(),
+        };
+        Refusal::new(ErrorCode::TopicNameRequired, message)
+    })
 }
 
 fn running(context: &Context) -> Result<(), Refusal> {
@@ -269,12 +279,14 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
     Ok(Some(tenant.meters.take_seat()))
 }
 
-fn join_rate(context: &Context) -> Result<(), Refusal> {
-    if context.services.tenant.meters.joins.record(1) {
-        let message = "Too many joins per second";
-        return Err(Refusal::new(ErrorCode::ClientJoinRateLimitReached, message).closing(1001));
+fn join_rate(too_many: bool) -> Result<(), Refusal> {
+    match too_many {
+        true => {
+            let message = "Too many joins per second";
+            Err(Refusal::new(ErrorCode::ClientJoinRateLimitReached, message))
+        }
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {

@@ -1,5 +1,7 @@
 //! A socket over a pair of queues, with paused time.
 
+mod bounds;
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};

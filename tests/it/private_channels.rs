@@ -1,6 +1,17 @@
 //! Private channels under the policies of the guide, whose SQL runs here as it stands.
 
-use rowcast::protocol::Vsn;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rowcast::{
+    auth::Claims,
+    authorization::{Authorizer, Caller, Config},
+    postgres::{
+        pool::{Pool, PoolConfig},
+        session::SessionConfig,
+    },
+    protocol::Vsn,
+};
 use serde_json::json;
 
 use crate::support::{
@@ -123,4 +134,39 @@ async fn many_joins_at_once_are_all_answered() {
         let expected = if n % 2 == 0 { "ok" } else { "error" };
         assert_eq!(reply["status"], expected, "client {n}");
     }
+}
+
+#[tokio::test]
+async fn the_login_itself_is_no_role() {
+    let world = world().await;
+    for role in ["none", "None", "NONE"] {
+        let key = signed(json!({ "role": role, "sub": ANN, "exp": 4_000_000_000_u32 }));
+        let mut client = Client::connect_as(&world.server, Vsn::V2, &key).await;
+        let refused = client.ask_join(&format!("realtime:room:{ROOM}"), private()).await;
+        assert!(refused.reason().starts_with("Unauthorized"), "{role}: {}", refused.reason());
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_fails_its_batch_costs_nobody_else_an_answer() {
+    let world = world().await;
+    let pool = Pool::new(PoolConfig {
+        connect: world.postgres.config(),
+        size: 5,
+        wait: Duration::from_secs(10),
+        session: SessionConfig::new("test"),
+    });
+    let authorizer = Authorizer::new(pool, Config { connections: 1, ..Config::default() });
+    let caller = |topic: String| {
+        let claims = json!({ "role": "authenticated", "sub": ANN, "exp": 4_000_000_000_u32 });
+        let claims = Claims::parse(&claims.to_string(), 1).unwrap();
+        Caller { topic: topic.into(), claims, headers: "{}".into() }
+    };
+    // No topic of a client has a zero byte, on which PostgreSQL refuses the whole list.
+    let topics = ["lobby".to_owned(), "\0".to_owned(), format!("room:{ROOM}"), "?".to_owned()];
+    let asked = topics.map(|topic| authorizer.read(caller(topic)));
+    let answers = join_all(asked).await;
+    let allowed: Vec<_> =
+        answers.iter().map(|answer| answer.as_ref().ok().map(|rights| rights.broadcast)).collect();
+    assert_eq!(allowed, [Some(true), None, Some(true), Some(false)], "{answers:?}");
 }

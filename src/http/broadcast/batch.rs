@@ -158,7 +158,7 @@ fn item(
         faults.insert(name.to_owned(), json!([text]));
     };
     let topic = cast::text(field("topic"))
-        .and_then(|topic| Topic::from_sub_topic(&topic).map_err(|_| BLANK))
+        .and_then(|topic| Topic::from_sub_topic(&topic).map_err(|_| INVALID))
         .map_err(|text| fault("topic", text));
     let event = cast::text(field("event")).map_err(|text| fault("event", text));
     let payload = cast::object(field("payload")).map_err(|text| fault("payload", text));

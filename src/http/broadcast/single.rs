@@ -23,7 +23,12 @@ use crate::{
     topic::Topic,
 };
 
-use super::{Call, as_object, cast::BLANK, rejected::Rejected, send};
+use super::{
+    Call, as_object,
+    cast::{BLANK, INVALID},
+    rejected::Rejected,
+    send,
+};
 use crate::http::{State, error::ApiError, handshake::parameter, media};
 
 /// Names in a binary frame have at most this many bytes.
@@ -68,7 +73,7 @@ pub async fn send_one(
     let call = Call::open(&services, request, state.config.max_body_bytes).await?;
     let encoding = encoding(&call.head.headers)?;
     let topic = name("topic", &topic, LONGEST_NAME - crate::topic::PREFIX.len())
-        .and_then(|topic| Topic::from_sub_topic(topic).map_err(|_| fault("topic", BLANK)))?;
+        .and_then(|topic| Topic::from_sub_topic(topic).map_err(|_| fault("topic", INVALID)))?;
     let event = name("event", &event, LONGEST_NAME)?.to_owned();
     let mut private = parameter(call.head.uri.query().unwrap_or_default(), "private")
         .is_some_and(|value| value == "true");

@@ -146,7 +146,7 @@ pub fn stored(
     result: Result<(), PersistError>,
 ) {
     if let Err(error) = &result {
-        tracing::info!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
+        tracing::debug!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
         context.services.metrics.error(ErrorCode::UnableToHandleBroadcast);
         if matches!(error, PersistError::MissingPartition) {
             context.services.messages.janitor.partition_is_missing();
