@@ -62,9 +62,19 @@ impl Broadcasts {
         Ok(self.deliver(key, &message.into_fanout(), skip))
     }
 
-    fn deliver(&self, key: &Key, message: &Fanout, skip: Option<ChannelId>) -> u64 {
-        if self.tenant.meters.events.record(1) {
+    /// Counts a message of a client, also one that goes by way of the database.
+    /// False if there are too many: whoever listens to the topic is told so and
+    /// leaves it, and the message is dropped.
+    pub fn count(&self, key: &Key) -> bool {
+        let too_many = self.tenant.meters.events.record(1);
+        if too_many {
             self.hub.shut_down(key, Interest::BROADCAST, TOO_MANY);
+        }
+        !too_many
+    }
+
+    fn deliver(&self, key: &Key, message: &Fanout, skip: Option<ChannelId>) -> u64 {
+        if !self.count(key) {
             return 0;
         }
         let delivered = self.hub.publish(key, message, Interest::BROADCAST, skip);

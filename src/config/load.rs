@@ -82,6 +82,7 @@ impl Resolved {
                 idle_timeout: self.millis("ROWCAST_SOCKET_IDLE_MS")?,
                 max_frame_bytes: self.parsed("ROWCAST_MAX_FRAME_BYTES")?,
                 outbox_bytes: self.parsed("ROWCAST_OUTBOX_BYTES")?,
+                waiting_bytes: self.parsed("ROWCAST_WAITING_BYTES")?,
             },
             replication: ReplicationSettings {
                 slot_name: self.slot_name()?,

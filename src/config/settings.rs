@@ -150,6 +150,8 @@ pub struct SocketSettings {
     pub max_frame_bytes: usize,
     /// Bytes that may wait for a client.
     pub outbox_bytes: usize,
+    /// Bytes of a client's messages that may wait for the database.
+    pub waiting_bytes: usize,
 }
 
 /// The replication stream.

@@ -123,6 +123,8 @@ pub static KNOBS: &[Knob] = &[
         "Largest frame that a client may send."),
     Knob::new(Sockets, "ROWCAST_OUTBOX_BYTES", Kind::Number { min: 65_536, max: 1_000_000_000, unit: "bytes" }, "4194304",
         "What may wait for one socket; a client that reads slower than that is disconnected."),
+    Knob::new(Sockets, "ROWCAST_WAITING_BYTES", Kind::Number { min: 65_536, max: 1_000_000_000, unit: "bytes" }, "4194304",
+        "What one client may send about topics while the database is asked about them; more is dropped."),
 
     Knob::new(Replication, "ROWCAST_SLOT_NAME", Kind::SlotName, "rowcast_realtime_slot",
         "Name of the replication slot."),

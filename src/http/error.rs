@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Why a request is not met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,10 @@ impl IntoResponse for ApiError {
             Self::TooManyRequests => says(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::Unauthorized => says(StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::Fields(errors) => {
-                json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "errors": errors }))
+                // Moved, not copied: there may be thousands.
+                let mut body = serde_json::Map::new();
+                body.insert("errors".to_owned(), errors);
+                json(StatusCode::UNPROCESSABLE_ENTITY, &Value::Object(body))
             }
         }
     }

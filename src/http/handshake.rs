@@ -71,7 +71,7 @@ pub async fn check(
         ErrorCode::MissingAPIKey,
     ))?;
     let tenant = &services.tenant;
-    let claims = tenant.verify_or_refresh(&token).await.map_err(|error| {
+    tenant.verify_or_refresh(&token).await.map_err(|error| {
         let (status, text, code) = token::upgrade_refusal(&error);
         because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
     })?;
@@ -83,7 +83,7 @@ pub async fn check(
         let (text, code) = ("Too many joins per second", ErrorCode::JoinsRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }
-    let credentials = Credentials { token: token.into(), claims, headers: extra(headers) };
+    let credentials = Credentials { token: token.into(), headers: extra(headers) };
     Ok(Accepted { services: Arc::clone(services), vsn, credentials })
 }
 

@@ -3,6 +3,10 @@
 //! Invariants: pushing never waits; the queue is bounded in bytes; what does
 //! not fit ends the socket as slow, so one reader that stops reading costs its
 //! own connection and nobody else's. Order of pushes is order of frames.
+//!
+//! Answers to what the client asks for itself, such as the state of a crowded
+//! topic, may be larger than that: they are counted apart, and the socket asks
+//! for no more of them before they are sent ([`Outbox::takes_answers`]).
 
 use std::{
     collections::VecDeque,
@@ -42,7 +46,9 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// Of everything but answers.
     bytes: usize,
+    answers: usize,
     state: State,
 }
 
@@ -75,6 +81,34 @@ impl Outbox {
         self.push_item(Item::Frame(frame), cost)
     }
 
+    /// Queues what the client has asked for, as one piece of any size. False if
+    /// answers above the limit wait already, or nothing is taken any more.
+    pub fn answer(&self, frames: impl IntoIterator<Item = Frame>) -> bool {
+        let mut queue = self.lock();
+        if queue.state != State::Open {
+            return false;
+        }
+        if queue.answers >= self.limit {
+            self.overflow(queue);
+            return false;
+        }
+        let was_empty = queue.items.is_empty();
+        for frame in frames {
+            queue.answers += frame.len() + ITEM_COST;
+            queue.items.push_back(Item::Frame(frame));
+        }
+        drop(queue);
+        if was_empty {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Whether there is room for another answer.
+    pub fn takes_answers(&self) -> bool {
+        self.lock().answers < self.limit
+    }
+
     /// Asks the socket's task to shut a channel down, after what is queued.
     pub fn shut_down(&self, channel: ChannelId, reason: &'static str) -> bool {
         self.push_item(Item::Shutdown { channel, reason }, ITEM_COST)
@@ -86,12 +120,8 @@ impl Outbox {
             return false;
         }
         // A single frame larger than the limit passes an empty queue, or it never could.
-        if queue.bytes + cost > self.limit && !queue.items.is_empty() {
-            queue.state = State::Overflowed;
-            queue.items = VecDeque::new();
-            queue.bytes = 0;
-            drop(queue);
-            self.wake.notify_one();
+        if queue.bytes + cost > self.limit && queue.bytes > 0 {
+            self.overflow(queue);
             return false;
         }
         let was_empty = queue.items.is_empty();
@@ -102,6 +132,12 @@ impl Outbox {
             self.wake.notify_one();
         }
         true
+    }
+
+    fn overflow(&self, mut queue: MutexGuard<'_, Queue>) {
+        queue.empty(State::Overflowed);
+        drop(queue);
+        self.wake.notify_one();
     }
 
     /// Completes when there is something to drain. Cancel safe; one waiter at a time.
@@ -131,7 +167,7 @@ impl Outbox {
             return Drained::Overflowed;
         }
         into.extend(queue.items.drain(..));
-        queue.bytes = 0;
+        (queue.bytes, queue.answers) = (0, 0);
         // Give the memory of a burst back: most sockets idle most of the time.
         if queue.items.capacity() > 16 {
             queue.items = VecDeque::new();
@@ -141,14 +177,17 @@ impl Outbox {
 
     /// Refuses everything from now on and drops what is queued.
     pub fn close(&self) {
-        let mut queue = self.lock();
-        queue.state = State::Closed;
-        queue.items = VecDeque::new();
-        queue.bytes = 0;
+        self.lock().empty(State::Closed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn empty(&mut self, state: State) {
+        *self = Self { state, ..Self::default() };
     }
 }
 
@@ -189,6 +228,18 @@ mod tests {
         let outbox = Outbox::new(10);
         assert!(outbox.push(Frame::text("x".repeat(100))));
         assert_eq!(drained(&outbox).len(), 1);
+    }
+
+    #[test]
+    fn answers_of_any_size_leave_the_room_of_the_others() {
+        let outbox = Outbox::new(200);
+        assert!(outbox.answer([Frame::text("a"), Frame::text("x".repeat(1000))]));
+        assert!(!outbox.takes_answers());
+        assert!(outbox.push(Frame::text("b")), "it is another's");
+        assert_eq!(drained(&outbox).len(), 3);
+        assert!(outbox.takes_answers() && outbox.answer([Frame::text("x".repeat(1000))]));
+        assert!(!outbox.answer([Frame::text("c")]));
+        assert_eq!(outbox.drain(&mut Vec::new()), Drained::Overflowed);
     }
 
     #[test]

@@ -128,6 +128,20 @@ impl PostgresChanges {
         Self { shared, descriptions: Arc::default() }
     }
 
+    /// Whether one channel may ask for so many bindings, to be known before
+    /// they are read.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told.
+    pub fn may_have(&self, bindings: usize) -> Result<(), String> {
+        let most = self.shared.config.max_bindings;
+        match bindings > most {
+            true => Err(format!("Too many postgres_changes of one channel. Maximum {most}")),
+            false => Ok(()),
+        }
+    }
+
     /// True if good bindings are kept where others of their channel are bad.
     pub fn keeps_partial(&self) -> bool {
         self.shared.config.keeps_partial
@@ -192,12 +206,8 @@ impl PostgresChanges {
 
     /// A row is judged by every binding: their number is bounded.
     fn within_bounds(&self, bindings: &[Binding]) -> Result<(), SubscribeError> {
-        let (most, filters) = (self.shared.config.max_bindings, self.shared.config.max_filters);
-        if bindings.len() > most {
-            return Err(refused(format!(
-                "Too many postgres_changes of one channel. Maximum {most}"
-            )));
-        }
+        self.may_have(bindings.len()).map_err(refused)?;
+        let filters = self.shared.config.max_filters;
         if bindings.iter().any(|binding| binding.filters.len() > filters) {
             return Err(refused(format!("Too many conditions in one filter. Maximum {filters}")));
         }

@@ -4,7 +4,7 @@
 //! published and its columns exist is the catalog's to say. The join reply
 //! echoes items byte for byte, because clients compare them with their own.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -162,24 +162,33 @@ pub fn legacy_item(sub_topic: &str) -> String {
 /// The list `postgres_changes` of a join reply: every item as the client wrote
 /// it, with its `id`. Items that are null are left out.
 pub fn reply_entries<'a>(items: impl IntoIterator<Item = &'a str>) -> String {
-    let entries: Vec<_> =
-        items.into_iter().map(str::trim).filter(|item| *item != "null").map(entry).collect();
-    format!("[{}]", entries.join(","))
+    let mut out = String::from("[");
+    for item in items.into_iter().map(str::trim).filter(|item| *item != "null") {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        write_entry(&mut out, item);
+    }
+    out.push(']');
+    out
 }
 
-fn entry(item: &str) -> String {
+fn write_entry(out: &mut String, item: &str) {
     let Ok(Value::Object(mut map)) = serde_json::from_str::<Value>(item) else {
-        return item.to_owned();
+        out.push_str(item);
+        return;
     };
     let id = id(&map);
-    if map.contains_key("id") {
+    // A string takes everything.
+    let _ = if map.contains_key("id") {
         // Ours wins, and a key must not appear twice.
         map.insert("id".to_owned(), Value::from(id));
-        return Value::Object(map).to_string();
-    }
-    let comma = if map.is_empty() { "" } else { "," };
-    let open = item.strip_suffix('}').unwrap_or(item);
-    format!("{open}{comma}\"id\":{id}}}")
+        write!(out, "{}", Value::Object(map))
+    } else {
+        let comma = if map.is_empty() { "" } else { "," };
+        let open = item.strip_suffix('}').unwrap_or(item);
+        write!(out, "{open}{comma}\"id\":{id}}}")
+    };
 }
 
 /// FNV-1a over the item with sorted keys: stable across servers and restarts.

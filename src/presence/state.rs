@@ -20,7 +20,7 @@ pub struct State {
     entries: BTreeMap<ChannelId, Entry>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Entry {
     key: String,
     reference: String,
@@ -68,8 +68,8 @@ impl State {
         }
         let previous = old.map(|entry| entry.reference.clone());
         let entry = Entry { key: key.to_owned(), reference, previous, meta };
-        let old = self.entries.insert(channel, entry.clone());
-        Some(Diff::of(Some(&entry), old.as_ref()))
+        let old = self.entries.insert(channel, entry);
+        Some(Diff::of(self.entries.get(&channel), old.as_ref()))
     }
 
     /// Removes a channel's entry. `None` if it had none.

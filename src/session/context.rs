@@ -17,10 +17,8 @@ const TOKEN_CHECK: Duration = Duration::from_secs(300);
 /// Who opened a socket.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// The token of the upgrade.
+    /// The token of the upgrade, verified there and again at each join.
     pub token: Arc<str>,
-    /// Its claims.
-    pub claims: Claims,
     /// The upgrade's `x-*` headers as a JSON object, for policies.
     pub headers: Arc<str>,
 }
@@ -36,8 +34,6 @@ pub struct Context {
     pub outbox: Arc<Outbox>,
     /// The token of the upgrade.
     pub token: Arc<str>,
-    /// Its claims.
-    pub claims: Claims,
     /// Its headers.
     pub headers: Arc<str>,
 }

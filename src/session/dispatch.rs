@@ -23,6 +23,7 @@ use super::{
     join::{self, Candidate, Refused, Request},
     socket::Socket,
     tasks::{Answer, Done, Permitted},
+    waiting::Turn,
 };
 
 /// Refused joins whose answer is held back; more are answered at once.
@@ -30,9 +31,6 @@ const MAX_HELD_BACK: usize = 100;
 
 /// Bytes of a refused topic that are logged: it may be anything.
 const SHOWN: usize = 255;
-
-/// Messages for one topic that may wait for an answer of the database; more are dropped.
-const MAX_WAITING: usize = 100;
 
 impl Socket {
     pub(super) fn on_message(&mut self, message: Inbound) {
@@ -43,12 +41,15 @@ impl Socket {
             return;
         }
         // What follows a question about a topic is answered after it, in order.
-        if let Some(queue) = self.waiting.get_mut(message.topic.as_str()) {
-            if queue.len() < MAX_WAITING {
-                queue.push_back(message);
+        let message = match self.waiting.take(message) {
+            Turn::Now(message) => message,
+            Turn::Later => return,
+            Turn::Dropped => {
+                self.context.services.metrics.dropped.inc();
+                tracing::debug!("message dropped: too many wait for the database");
+                return;
             }
-            return;
-        }
+        };
         match message.event.as_str() {
             "phx_join" if message.topic.starts_with(topic::PREFIX) => self.on_join(message),
             "phx_leave" => self.on_leave(&message),
@@ -65,14 +66,14 @@ impl Socket {
         let Inbound { topic, join_ref, reference, payload, .. } = message;
         let request = Request { topic, join_ref, reference, closing };
         let seated = self.seat.is_some();
-        let joining = self.waiting.keys().filter(|topic| !self.channels.contains_key(*topic));
+        let joining = self.waiting.topics().filter(|topic| !self.channels.contains_key(*topic));
         let joined = self.channels.len() + joining.count();
         match join::evaluate(&self.context, request, &payload, joined, seated) {
             Ok(candidate) => match candidate.caller(&self.context) {
                 None => self.admit(candidate, Ok(Rights { broadcast: true, presence: true })),
                 Some((topic, caller)) => {
                     let authorizer = self.context.services.authorizer.clone();
-                    self.ask(topic, VecDeque::new(), async move {
+                    self.ask(topic, None, async move {
                         let read = authorizer.read(caller).await;
                         Answer::Join(Box::new(candidate), read)
                     });
@@ -119,14 +120,14 @@ impl Socket {
         }));
     }
 
-    /// Asks the policies; messages for the topic wait behind `queue` until they answer.
+    /// Asks the policies; messages for the topic wait behind `first` until they answer.
     fn ask(
         &mut self,
         topic: Topic,
-        queue: VecDeque<Inbound>,
+        first: Option<Inbound>,
         question: impl Future<Output = Answer> + Send + 'static,
     ) {
-        self.waiting.insert(topic.clone(), queue);
+        self.waiting.begin(topic.clone(), first);
         self.tasks.push(Box::pin(async move {
             let answer = question.await;
             Done::Answered { topic, answer }
@@ -137,7 +138,7 @@ impl Socket {
         if answer.finds_no_partition() {
             self.context.services.messages.janitor.partition_is_missing();
         }
-        let mut queue = self.waiting.remove(topic).unwrap_or_default();
+        let mut queue = self.waiting.end(topic);
         match answer {
             Answer::Join(candidate, read) => self.admit(*candidate, read),
             Answer::Write(id, write) => {
@@ -222,14 +223,14 @@ impl Socket {
             Step::Shutdown(reason) => self.shut_down(topic, &reason),
             Step::Storing => {
                 let Some(channel) = self.channels.get(topic) else { return };
-                self.waiting.insert(channel.key.topic.clone(), VecDeque::new());
+                self.waiting.begin(channel.key.topic.clone(), None);
             }
             Step::AskWrite => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &channel.claims);
                 let authorizer = self.context.services.authorizer.clone();
-                self.ask(name, message.into_iter().collect(), async move {
+                self.ask(name, message, async move {
                     Answer::Write(id, authorizer.write(caller).await)
                 });
             }
@@ -238,7 +239,7 @@ impl Socket {
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &claims);
                 let authorizer = self.context.services.authorizer.clone();
-                self.ask(name, VecDeque::new(), async move {
+                self.ask(name, None, async move {
                     Answer::Read(id, (token, claims), authorizer.read(caller).await)
                 });
             }
@@ -248,7 +249,7 @@ impl Socket {
 
     pub(super) fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
         let waited = match &result {
-            FromDatabase::Stored(..) => self.waiting.remove(topic).unwrap_or_default(),
+            FromDatabase::Stored(..) => self.waiting.end(topic),
             FromDatabase::Replayed(_) | FromDatabase::Ready(_) => VecDeque::new(),
         };
         self.take_from_database(topic, id, result);

@@ -109,6 +109,7 @@ pub fn evaluate(
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
+        readiness(context, &join)?;
         Ok((topic, join, seat, token, claims, replay))
     };
     match steps() {
@@ -151,8 +152,7 @@ impl Candidate {
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
         let Self { request, topic, join, token, claims, seat, replay } = self;
-        let (changes, entries) =
-            Changes::of(&join, &topic, context.services.changes.keeps_partial());
+        let (changes, entries) = Changes::of(&join, &topic, &context.services.changes);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
         let permissions = match join.private {
@@ -196,10 +196,8 @@ impl Admitted {
     pub fn enter(mut self, context: &Context, tasks: &mut Tasks) -> Channel {
         let (vsn, outbox) = (context.vsn, &context.outbox);
         let Request { topic, join_ref, reference, closing } = self.request;
-        outbox.push(reply::ok(vsn, &join_ref, &reference, &topic, &self.reply));
-        if let Some(frame) = closing {
-            outbox.push(frame);
-        }
+        let reply = reply::ok(vsn, &join_ref, &reference, &topic, &self.reply);
+        outbox.answer([Some(reply), closing].into_iter().flatten());
         if let Some(wanted) = self.replay {
             database::replay(context, &self.channel, wanted, tasks);
         }
@@ -209,7 +207,7 @@ impl Admitted {
         let (hub, channel) = (&context.services.hub, &self.channel);
         if self.shows_presence {
             context.services.presence.enter(&channel.key, |state| {
-                outbox.push(channel.push(vsn, "presence_state", state));
+                outbox.answer([channel.push(vsn, "presence_state", state)]);
                 hub.join(&channel.key, &channel.subscriber);
             });
             context.services.tenant.meters.presence_events.record(1);
@@ -297,18 +295,13 @@ fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
 }
 
 fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> {
-    let now = crate::runtime::clock::unix_seconds();
-    let checked = match &join.token {
-        Some(token) if **token != *context.token => {
-            context.services.tenant.verify(token).map(|claims| (Arc::from(token.as_str()), claims))
-        }
-        // The connection's own token was verified at the upgrade; only time has passed.
-        _ => {
-            let claims = context.claims.clone();
-            claims.check_expiry(now).map(|()| (Arc::clone(&context.token), claims))
-        }
+    let token = match &join.token {
+        Some(token) if **token != *context.token => Arc::from(token.as_str()),
+        // Verified at the upgrade, but it may have expired, or its key been withdrawn.
+        _ => Arc::clone(&context.token),
     };
-    checked.map_err(|error| token::join_refusal(&error))
+    let claims = context.services.tenant.verify(&token);
+    claims.map(|claims| (token, claims)).map_err(|error| token::join_refusal(&error))
 }
 
 /// Only private topics keep their messages.
@@ -318,6 +311,15 @@ fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
         Refusal::new(ErrorCode::UnableToReplayMessages, refused.to_string())
     };
     replay::Request::parse(join.private, wanted).map(Some).map_err(refusal)
+}
+
+/// Who waits for broadcasts of the database must be able to get them.
+fn readiness(context: &Context, join: &Join) -> Result<(), Refusal> {
+    if join.broadcast.replication_ready && context.services.messages.readiness.is_none() {
+        let message = "Broadcasts of the database are switched off";
+        return Err(Refusal::new(ErrorCode::RealtimeDisabledForConfiguration, message));
+    }
+    Ok(())
 }
 
 /// Presence counts only where it is wanted, and a replay needs broadcasts.

@@ -21,6 +21,7 @@ pub struct Metrics {
     output_bytes: Family<TenantLabel, Counter>,
     errors: Family<Code, Counter>,
     slow: Family<TenantLabel, Counter>,
+    dropped: Family<TenantLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +47,8 @@ pub struct TenantMetrics {
     pub output_bytes: Counter,
     /// Sockets closed because their client read too slowly.
     pub slow: Counter,
+    /// Messages of clients dropped because too many waited for the database.
+    pub dropped: Counter,
     errors: Family<Code, Counter>,
     tenant: String,
 }
@@ -67,6 +70,8 @@ impl Metrics {
         add("input_bytes", "Bytes received from sockets", &metrics.input_bytes);
         add("output_bytes", "Bytes sent to sockets", &metrics.output_bytes);
         add("slow_closes", "Sockets closed because their client read too slowly", &metrics.slow);
+        let help = "Messages of clients dropped because too many waited for the database";
+        add("dropped", help, &metrics.dropped);
         registry.register("realtime_channel_error", "Refusals, by code", metrics.errors.clone());
         registry.register(
             "realtime_connections_connected",
@@ -87,6 +92,7 @@ impl Metrics {
             input_bytes: self.input_bytes.get_or_create_owned(&label),
             output_bytes: self.output_bytes.get_or_create_owned(&label),
             slow: self.slow.get_or_create_owned(&label),
+            dropped: self.dropped.get_or_create_owned(&label),
             errors: self.errors.clone(),
             tenant: name.to_owned(),
         }

@@ -20,6 +20,7 @@ pub mod tasks;
 mod tests;
 pub mod token;
 pub mod transport;
+pub mod waiting;
 pub mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -76,6 +77,8 @@ pub struct Config {
     pub channel_error_backoff: Duration,
     /// Bytes that may wait for a client before it counts as slow.
     pub outbox_bytes: usize,
+    /// Bytes of messages that may wait for an answer of the database.
+    pub waiting_bytes: usize,
     /// A single write may take this long before the client counts as slow.
     pub write_timeout: Duration,
 }
@@ -87,6 +90,7 @@ impl Default for Config {
             no_channel_timeout: Duration::from_secs(600),
             channel_error_backoff: Duration::from_secs(1),
             outbox_bytes: 4 * 1024 * 1024,
+            waiting_bytes: 4 * 1024 * 1024,
             write_timeout: Duration::from_secs(10),
         }
     }

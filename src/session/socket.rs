@@ -1,6 +1,6 @@
 //! One socket: a loop over a closed set of events.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use futures_util::StreamExt as _;
@@ -13,11 +13,7 @@ use tokio::{
 use crate::{
     error_code::ErrorCode,
     hub::{ChannelId, outbox::Outbox},
-    protocol::{
-        self, Received, Vsn,
-        message::{Inbound, Ref},
-        prepared, system,
-    },
+    protocol::{self, Received, Vsn, message::Ref, prepared, system},
     tenants::limits::Seat,
     topic::Topic,
 };
@@ -29,6 +25,7 @@ use super::{
     handlers, join,
     tasks::{Done, Tasks},
     transport::{Incoming, Transport},
+    waiting::Waiting,
     writer::{Sent, Shutdown, Writer},
 };
 
@@ -37,8 +34,8 @@ use super::{
 pub struct Socket {
     pub(super) context: Context,
     pub(super) channels: HashMap<Topic, Channel, RandomState>,
-    /// Topics that wait for an answer of the policies, and what came meanwhile.
-    pub(super) waiting: HashMap<Topic, VecDeque<Inbound>, RandomState>,
+    /// Topics that wait for an answer of the database, and what came meanwhile.
+    pub(super) waiting: Waiting,
     pub(super) tasks: Tasks,
     writer: Writer,
     pub(super) seat: Option<Seat>,
@@ -64,6 +61,8 @@ enum Event {
 enum Ending {
     /// Nobody is there to talk to.
     Gone,
+    /// The client reads too slowly to be told anything but that.
+    Slow,
     /// With a close code and reason.
     Close(u16, &'static str),
 }
@@ -73,11 +72,12 @@ impl Socket {
     pub fn new(services: Arc<Services>, vsn: Vsn, credentials: Credentials) -> Self {
         let outbox = Arc::new(Outbox::new(services.config.outbox_bytes));
         let disconnects = services.tenant.disconnects();
-        let Credentials { token, claims, headers } = credentials;
+        let waiting = Waiting::new(services.config.waiting_bytes);
+        let Credentials { token, headers } = credentials;
         Self {
-            context: Context { services, vsn, outbox, token, claims, headers },
+            context: Context { services, vsn, outbox, token, headers },
             channels: HashMap::default(),
-            waiting: HashMap::default(),
+            waiting,
             tasks: Tasks::new(),
             writer: Writer::default(),
             seat: None,
@@ -96,8 +96,13 @@ impl Socket {
         self.leave_all();
         self.context.outbox.close();
         tracing::debug!(?ending, "socket closed");
-        if let Ending::Close(code, reason) = ending {
-            transport.close(code, reason).await;
+        match ending {
+            Ending::Gone => {}
+            Ending::Slow => {
+                self.note_slow();
+                transport.close(1008, "too slow").await;
+            }
+            Ending::Close(code, reason) => transport.close(code, reason).await,
         }
         services.metrics.connections.dec();
     }
@@ -107,10 +112,12 @@ impl Socket {
         let outbox = Arc::clone(&self.context.outbox);
         let mut alarm = Box::pin(sleep_until(self.next_deadline()));
         loop {
+            // What is asked faster than the answers are sent waits in the network.
+            let can_answer = outbox.takes_answers();
             let event = tokio::select! {
-                incoming = transport.receive() => Event::Incoming(incoming),
+                incoming = transport.receive(), if can_answer => Event::Incoming(incoming),
                 () = outbox.ready() => Event::Outbox,
-                Some(done) = self.tasks.next() => Event::Done(done),
+                Some(done) = self.tasks.next(), if can_answer => Event::Done(done),
                 () = &mut alarm => Event::Timer,
                 Ok(()) = self.disconnects.changed() => Event::Disconnect,
                 () = drain.started() => Event::Drain,
@@ -123,9 +130,11 @@ impl Socket {
                 Event::Disconnect => Some(self.on_disconnect()),
                 Event::Drain => Some(Ending::Close(1012, "the server is restarting")),
             };
+            let overflow = Ending::Close(1008, "too many messages wait");
+            let ended = ended.or(self.waiting.has_overflowed().then_some(overflow));
             if let Some(ending) = ended {
                 // What was said before the end is still sent; what is said after it is not.
-                if !matches!(ending, Ending::Gone) {
+                if matches!(ending, Ending::Close(..)) {
                     self.flush(transport).await;
                 }
                 return ending;
@@ -236,23 +245,22 @@ impl Socket {
     async fn flush(&mut self, transport: &mut impl Transport) -> Option<Ending> {
         let outbox = Arc::clone(&self.context.outbox);
         let limit = self.context.services.config.write_timeout;
-        let Some(requests) = self.writer.take(&outbox) else { return Some(self.slow()) };
+        let Some(requests) = self.writer.take(&outbox) else { return Some(Ending::Slow) };
         for Shutdown { channel, reason } in requests {
             self.shut_down_by_id(channel, reason);
         }
         self.context.services.metrics.output_bytes.inc_by(self.writer.size());
         match self.writer.send(transport, &outbox, limit).await {
             Sent::All => None,
-            Sent::Slow => Some(self.slow()),
+            Sent::Slow => Some(Ending::Slow),
             Sent::Gone => Some(Ending::Gone),
         }
     }
 
-    fn slow(&self) -> Ending {
+    fn note_slow(&self) {
         self.context.services.metrics.slow.inc();
         self.context.services.metrics.error(ErrorCode::SlowClient);
         tracing::warn!(code = %ErrorCode::SlowClient, "the client reads too slowly: closing its socket");
-        Ending::Close(1008, "too slow")
     }
 
     /// Ends one channel and tells its client why; the socket stays.

@@ -105,7 +105,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages {
-            readiness: from_database.readiness(),
+            readiness: Some(from_database.readiness()),
             replays: Replays::new(no_pool(), series),
             store: Store::new(no_pool()),
             janitor: janitor::Handle::default(),
@@ -149,11 +149,15 @@ fn token(seconds: i64) -> String {
 
 /// Opens a socket; what the server sends waits in a queue of `room` frames.
 fn connect(services: &Arc<Services>, room: usize) -> Client {
+    let token = token(3600);
+    services.tenant.verify(&token).unwrap();
+    connect_as(services, room, token)
+}
+
+fn connect_as(services: &Arc<Services>, room: usize, token: String) -> Client {
     let (to_server, incoming) = mpsc::channel(100);
     let (outgoing, from_server) = mpsc::channel(room);
-    let token = token(3600);
-    let claims = services.tenant.verify(&token).unwrap();
-    let credentials = Credentials { token: token.into(), claims, headers: "{}".into() };
+    let credentials = Credentials { token: token.into(), headers: "{}".into() };
     let socket = Socket::new(Arc::clone(services), Vsn::V2, credentials);
     runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
     Client { to_server, from_server }
@@ -302,6 +306,7 @@ async fn a_client_that_stops_reading_is_closed_and_disturbs_nobody() {
         received += 1;
     }
     assert!(received < 30, "{received} frames went to a client that did not read");
+    assert_eq!(services.metrics.slow.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,9 @@ use crate::{
 
 use super::transport::Transport;
 
+/// Bytes that are written with one time limit, unless a frame alone has more.
+const PART: usize = 512 * 1024;
+
 /// How sending ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -61,26 +64,31 @@ impl Writer {
         self.frames.iter().map(|frame| frame.len() as u64).sum()
     }
 
-    /// Sends the batch. Gives up when the outbox overflows meanwhile or the
-    /// write takes longer than `limit`.
+    /// Sends the batch, a large one in parts. Gives up when the outbox overflows
+    /// meanwhile or a part takes longer than `limit`.
     pub async fn send(
         &mut self,
         transport: &mut impl Transport,
         outbox: &Outbox,
         limit: Duration,
     ) -> Sent {
-        if self.frames.is_empty() {
-            return Sent::All;
+        let mut sent = Sent::All;
+        while sent == Sent::All && !self.frames.is_empty() {
+            let rest = self.frames.split_off(self.first_part());
+            sent = tokio::select! {
+                biased;
+                sent = transport.send(&mut self.frames) => match sent {
+                    Ok(()) => Sent::All,
+                    Err(_) => Sent::Gone,
+                },
+                () = outbox.overflowed() => Sent::Slow,
+                () = tokio::time::sleep(limit) => Sent::Slow,
+            };
+            self.frames.clear();
+            if !rest.is_empty() {
+                self.frames = rest;
+            }
         }
-        let sent = tokio::select! {
-            biased;
-            sent = transport.send(&mut self.frames) => match sent {
-                Ok(()) => Sent::All,
-                Err(_) => Sent::Gone,
-            },
-            () = outbox.overflowed() => Sent::Slow,
-            () = tokio::time::sleep(limit) => Sent::Slow,
-        };
         self.frames.clear();
         // Most sockets idle most of the time: keep no memory for the next burst.
         if self.frames.capacity() > 16 {
@@ -88,5 +96,32 @@ impl Writer {
             self.items = Vec::new();
         }
         sent
+    }
+
+    /// How many frames make a part: at least one.
+    fn first_part(&self) -> usize {
+        let mut size = 0;
+        let fits = |frame: &&Frame| {
+            size += frame.len();
+            size <= PART
+        };
+        self.frames.iter().take_while(fits).count().clamp(1, self.frames.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_batch_goes_in_parts() {
+        let mut writer = Writer::default();
+        let mut part = |frames: &[usize]| {
+            writer.frames = frames.iter().map(|size| Frame::text("x".repeat(*size))).collect();
+            writer.first_part()
+        };
+        assert_eq!(part(&[10, 10]), 2);
+        assert_eq!(part(&[PART - 1, 1, 1]), 2);
+        assert_eq!(part(&[2 * PART, 1]), 1);
     }
 }

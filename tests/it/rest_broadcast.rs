@@ -65,6 +65,15 @@ async fn one_wrong_message_stops_the_batch() {
 }
 
 #[tokio::test]
+async fn a_batch_above_the_rate_is_refused_before_it_is_read() {
+    let world = World::start_with("", &[("TENANT_MAX_EVENTS_PER_SECOND", "100")]).await;
+    let answer = batch(&world, json!(vec![json!({}); 101])).await;
+    let text = "Too many messages to broadcast, please reduce the batch size";
+    assert_eq!((answer.status, answer.json()), (429, json!({ "message": text })));
+    assert_eq!(batch(&world, json!(vec![json!({}); 100])).await.status, 422);
+}
+
+#[tokio::test]
 async fn a_single_message_is_json_or_bytes() {
     let world = World::start("").await;
     let mut client = world.client().await;
@@ -121,6 +130,24 @@ async fn policies_decide_about_private_messages() {
     client.event("realtime:open", "broadcast").await;
     client.event("realtime:open", "broadcast").await;
     assert!(client.settled().await.is_empty(), "{:?}", client.backlog);
+}
+
+#[tokio::test]
+async fn what_would_reach_nobody_is_refused() {
+    let world = World::start_with("", &[("ROWCAST_DATABASE_BROADCASTS", "false")]).await;
+    let policy = "create policy p on realtime.messages to anon using (true) with check (true)";
+    world.run(&[policy]).await;
+    let mut client = world.client().await;
+    let wants = json!({ "private": true, "broadcast": { "replication_ready": true } });
+    let refused = client.ask_join("realtime:a", wants).await;
+    let reason = "RealtimeDisabledForConfiguration: Broadcasts of the database are switched off";
+    assert_eq!(refused.reason(), reason);
+    client.join("realtime:a", json!({ "private": true })).await;
+    let path = "/api/broadcast/a/events/e?private=true";
+    assert_eq!(post(&world, path, &[], b"{}").await.status, 202);
+    let answer = post(&world, &format!("{path}&persist=true"), &[], b"{}").await;
+    let text = "Messages cannot be stored: broadcasts of the database are switched off";
+    assert_eq!((answer.status, answer.json()), (422, json!({ "message": text })));
 }
 
 #[tokio::test]

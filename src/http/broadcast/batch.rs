@@ -62,7 +62,12 @@ pub async fn send_all(
         kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
     // A body of another type holds no fields.
     let body = if is_json { call.body.clone() } else { Bytes::new() };
-    let items = parse(&body, |message| services.broadcasts.check(message).is_err())?;
+    let list = List::of(&body)?;
+    if list.count as u64 > services.tenant.meters.events.limit() {
+        // Above the rate whatever it says: it is not worth the memory to read it.
+        check_rate(&services, list.count)?;
+    }
+    let items = list.parse(&body, |message| services.broadcasts.check(message).is_err())?;
     check_rate(&services, items.len())?;
 
     let (private, public): (Vec<Item>, Vec<Item>) =
@@ -80,8 +85,14 @@ pub async fn send_all(
                     send(&services, true, topic.clone(), message);
                 }
             }
-            Ok(_) => tracing::debug!(%topic, "private messages skipped: no permission"),
-            Err(error) => tracing::info!(%topic, %error, "private messages skipped"),
+            Ok(_) => {
+                let topic = topic.as_str();
+                tracing::debug!(topic, "private messages skipped: no permission");
+            }
+            Err(error) => {
+                let topic = topic.as_str();
+                tracing::info!(topic, %error, "private messages skipped");
+            }
         }
     }
     Ok(StatusCode::ACCEPTED)
@@ -114,56 +125,82 @@ fn by_topic(items: Vec<Item>) -> Vec<(Topic, Vec<Message>)> {
     groups
 }
 
-/// Reads a batch. Payloads share the memory of `body`.
-fn parse(body: &Bytes, too_large: impl Fn(&Message) -> bool) -> Result<Vec<Item>, ApiError> {
-    let whole = |text: &str| ApiError::Fields(json!({ "messages": [text] }));
-    if body.trim_ascii().is_empty() {
-        return Err(whole(BLANK));
-    }
-    let json: &RawValue = serde_json::from_slice(body).map_err(|_| ApiError::BadRequest)?;
-    // A body that is no object has no field `messages`.
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(json.get()).unwrap_or_default();
-    let messages = fields.get("messages").ok_or_else(|| whole(BLANK))?;
-    let messages: Vec<BTreeMap<String, &RawValue>> =
-        serde_json::from_str(messages.get()).map_err(|_| whole(INVALID))?;
-    if messages.is_empty() {
-        return Err(whole(BLANK));
-    }
-    let mut items = Vec::with_capacity(messages.len());
-    let mut faults = Vec::with_capacity(messages.len());
-    for fields in &messages {
-        match item(body, fields, &too_large) {
-            Ok(item) => {
-                items.push(item);
-                faults.push(Value::Object(Map::new()));
-            }
-            Err(fault) => faults.push(Value::Object(fault)),
+/// The messages of a body, counted and not read yet.
+struct List<'a> {
+    messages: &'a RawValue,
+    count: usize,
+}
+
+impl<'a> List<'a> {
+    fn of(body: &'a [u8]) -> Result<Self, ApiError> {
+        if body.trim_ascii().is_empty() {
+            return Err(whole(BLANK));
+        }
+        let json: &RawValue = serde_json::from_slice(body).map_err(|_| ApiError::BadRequest)?;
+        // A body that is no object has no field `messages`.
+        let [messages] = cast::pick(json, ["messages"]).unwrap_or_default();
+        let messages = messages.ok_or_else(|| whole(BLANK))?;
+        match cast::count(messages) {
+            None => Err(whole(INVALID)),
+            Some(0) => Err(whole(BLANK)),
+            Some(count) => Ok(Self { messages, count }),
         }
     }
-    if items.len() < faults.len() {
-        return Err(ApiError::Fields(json!({ "messages": faults })));
+
+    /// Reads all of them. Payloads share the memory of `body`.
+    fn parse(
+        &self,
+        body: &Bytes,
+        too_large: impl Fn(&Message) -> bool,
+    ) -> Result<Vec<Item>, ApiError> {
+        let messages: Vec<&RawValue> =
+            serde_json::from_str(self.messages.get()).map_err(|_| whole(INVALID))?;
+        let mut items = Vec::with_capacity(messages.len());
+        let mut faults = Vec::with_capacity(messages.len());
+        for message in messages {
+            let fields = cast::pick(message, FIELDS).ok_or_else(|| whole(INVALID))?;
+            match item(body, fields, &too_large) {
+                Ok(item) => {
+                    items.push(item);
+                    faults.push(Value::Object(Map::new()));
+                }
+                Err(fault) => faults.push(Value::Object(fault)),
+            }
+        }
+        if items.len() < faults.len() {
+            return Err(in_messages(Value::Array(faults)));
+        }
+        Ok(items)
     }
-    Ok(items)
 }
+
+fn whole(text: &str) -> ApiError {
+    in_messages(json!([text]))
+}
+
+fn in_messages(faults: Value) -> ApiError {
+    ApiError::Fields(Value::Object(Map::from_iter([("messages".to_owned(), faults)])))
+}
+
+const FIELDS: [&str; 5] = ["topic", "event", "payload", "private", "id"];
 
 /// One message, or what is wrong with each of its fields.
 fn item(
     body: &Bytes,
-    fields: &BTreeMap<String, &RawValue>,
+    [topic, event, payload, private, id]: [Option<&RawValue>; 5],
     too_large: impl Fn(&Message) -> bool,
 ) -> Result<Item, Map<String, Value>> {
-    let field = |name: &str| fields.get(name).copied();
     let mut faults = Map::new();
     let mut fault = |name: &str, text: &str| {
         faults.insert(name.to_owned(), json!([text]));
     };
-    let topic = cast::text(field("topic"))
+    let topic = cast::text(topic)
         .and_then(|topic| Topic::from_sub_topic(&topic).map_err(|_| INVALID))
         .map_err(|text| fault("topic", text));
-    let event = cast::text(field("event")).map_err(|text| fault("event", text));
-    let payload = cast::object(field("payload")).map_err(|text| fault("payload", text));
-    let private = cast::flag(field("private")).map_err(|text| fault("private", text));
-    let id = cast::optional_text(field("id")).map_err(|text| fault("id", text));
+    let event = cast::text(event).map_err(|text| fault("event", text));
+    let payload = cast::object(payload).map_err(|text| fault("payload", text));
+    let private = cast::flag(private).map_err(|text| fault("private", text));
+    let id = cast::optional_text(id).map_err(|text| fault("id", text));
     let payload = payload.map(|payload| body.slice_ref(payload.as_bytes()));
     if let (Ok(topic), Ok(event), Ok(payload), Ok(private), Ok(id)) =
         (topic, event, payload, private, id)
@@ -181,8 +218,12 @@ fn item(
 mod tests {
     use super::*;
 
+    fn parse(body: &Bytes, is_large: bool) -> Result<Vec<Item>, ApiError> {
+        List::of(body)?.parse(body, |_| is_large)
+    }
+
     fn errors(body: &str) -> Value {
-        match parse(&Bytes::copy_from_slice(body.as_bytes()), |_| false) {
+        match parse(&Bytes::copy_from_slice(body.as_bytes()), false) {
             Err(ApiError::Fields(errors)) => errors["messages"].clone(),
             other => panic!("{body}: {other:?}"),
         }
@@ -198,7 +239,7 @@ mod tests {
             assert_eq!(errors(&body), json!(["is invalid"]), "{body}");
         }
         let broken = Bytes::from_static(b"{");
-        assert_eq!(parse(&broken, |_| false).unwrap_err(), ApiError::BadRequest);
+        assert_eq!(parse(&broken, false).unwrap_err(), ApiError::BadRequest);
     }
 
     #[test]
@@ -215,7 +256,7 @@ mod tests {
             ])
         );
         let body = Bytes::from_static(br#"{"messages":[{"topic":"t","event":"e","payload":{}}]}"#);
-        let error = parse(&body, |_| true).unwrap_err();
+        let error = parse(&body, true).unwrap_err();
         assert_eq!(error, ApiError::Fields(json!({"messages": [{"payload": [TOO_LARGE]}]})));
     }
 
@@ -226,7 +267,7 @@ mod tests {
         };
         let list = [message("b", 1), message("a", 2), message("b", 3)].join(",");
         let body = Bytes::from(format!(r#"{{"messages":[{list}]}}"#));
-        let groups = by_topic(parse(&body, |_| false).unwrap());
+        let groups = by_topic(parse(&body, false).unwrap());
         let shape: Vec<_> = groups.iter().map(|(t, list)| (t.sub_topic(), list.len())).collect();
         assert_eq!(shape, [("b", 2), ("a", 1)]);
     }

@@ -1,9 +1,52 @@
 //! Reads the fields of a broadcast as leniently as the original does. Pure.
 
+use std::{borrow::Cow, fmt};
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(super) const BLANK: &str = "can't be blank";
 pub(super) const INVALID: &str = "is invalid";
+
+/// Fields of an object by name, the last of a name; others cost no memory.
+/// `None` if it is no object.
+pub(super) fn pick<'a, const N: usize>(
+    json: &'a RawValue,
+    names: [&str; N],
+) -> Option<[Option<&'a RawValue>; N]> {
+    let mut json = serde_json::Deserializer::from_str(json.get());
+    json.deserialize_map(Pick(names)).ok()
+}
+
+struct Pick<'n, const N: usize>([&'n str; N]);
+
+impl<'a, const N: usize> Visitor<'a> for Pick<'_, N> {
+    type Value = [Option<&'a RawValue>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [None; N];
+        while let Some(key) = map.next_key::<Cow<'a, str>>()? {
+            let wanted = self.0.iter().zip(&mut found).find(|(name, _)| **name == key);
+            match wanted {
+                Some((_, place)) => *place = Some(map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// How many things a list has; `None` if it is no list.
+pub(super) fn count(json: &RawValue) -> Option<usize> {
+    // Nothing of them is kept, not even a place.
+    serde_json::from_str::<Vec<IgnoredAny>>(json.get()).ok().map(|list| list.len())
+}
 
 /// A text that must be there and say something.
 pub(super) fn text(value: Option<&RawValue>) -> Result<String, &'static str> {
@@ -42,6 +85,18 @@ mod tests {
 
     fn raw(json: &str) -> Option<&RawValue> {
         Some(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn fields_are_picked_by_name_and_the_last_counts() {
+        let object = raw(r#"{"a":1,"x":[2],"\u0061":{"a":3}}"#).unwrap();
+        let [a, b] = pick(object, ["a", "b"]).unwrap();
+        assert_eq!((a.map(RawValue::get), b.map(RawValue::get)), (Some(r#"{"a":3}"#), None));
+        for other in ["[1]", "null", r#""a""#, "5"] {
+            assert!(pick(raw(other).unwrap(), ["a"]).is_none(), "{other}");
+        }
+        assert_eq!(count(raw("[{},[1,2],null]").unwrap()), Some(3));
+        assert_eq!(count(raw("{}").unwrap()), None);
     }
 
     #[test]

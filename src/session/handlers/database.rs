@@ -22,6 +22,7 @@ use crate::{
         context::Context,
         tasks::{Done, Tasks},
     },
+    telemetry::reason,
 };
 
 /// How long a channel waits for the stream that it asked about.
@@ -66,13 +67,12 @@ pub fn replayed(
     match stored {
         Ok(stored) => {
             let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
-            for frame in frames {
-                context.outbox.push(frame);
-            }
+            context.outbox.answer(frames);
             true
         }
         Err(error) => {
-            tracing::warn!(code = %ErrorCode::UnableToReplayMessages, %error, "replay failed");
+            let error = reason(&error);
+            tracing::warn!(code = %ErrorCode::UnableToReplayMessages, error, "replay failed");
             context.services.metrics.error(ErrorCode::UnableToReplayMessages);
             false
         }
@@ -81,7 +81,8 @@ pub fn replayed(
 
 /// Says when broadcasts of the database flow, at once if they do.
 pub fn await_readiness(context: &Context, channel: &Channel, tasks: &mut Tasks) {
-    let mut readiness = context.services.messages.readiness.clone();
+    // Where they are switched off no join that asks gets this far.
+    let Some(mut readiness) = context.services.messages.readiness.clone() else { return };
     if readiness.is_live() {
         ready(context, channel);
         return;
@@ -123,7 +124,9 @@ pub fn store(
         stored(context, channel, reference, Err(PersistError::Public));
         return Step::Stay;
     }
-    services.tenant.meters.events.record(1);
+    if !services.broadcasts.count(&channel.key) {
+        return Step::Stay;
+    }
     let store = services.messages.store.clone();
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
@@ -146,7 +149,13 @@ pub fn stored(
     result: Result<(), PersistError>,
 ) {
     if let Err(error) = &result {
-        tracing::debug!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
+        let (code, reason) = (ErrorCode::UnableToHandleBroadcast, reason(error));
+        // What a client can bring about at will must not fill the log.
+        if matches!(error, PersistError::Unavailable(_)) {
+            tracing::warn!(%code, error = reason, "message not stored");
+        } else {
+            tracing::debug!(%code, error = reason, "message not stored");
+        }
         context.services.metrics.error(ErrorCode::UnableToHandleBroadcast);
         if matches!(error, PersistError::MissingPartition) {
             context.services.messages.janitor.partition_is_missing();

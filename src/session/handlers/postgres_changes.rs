@@ -7,7 +7,8 @@ use tokio::time::sleep;
 use crate::{
     error_code::ErrorCode,
     postgres_changes::{
-        Binding, Registration, Subscribe, SubscribeError, legacy_item, reply_entries,
+        Binding, PostgresChanges, Registration, Subscribe, SubscribeError, legacy_item,
+        reply_entries,
     },
     protocol::{
         join::Join,
@@ -27,12 +28,10 @@ pub struct Changes {
     /// What the join asked for; empty if nothing.
     wanted: Wanted,
     legacy: bool,
-    /// Counts attempts, so that the result of an old one is recognized.
-    attempt: u32,
     /// What is wrong with items that were left out; told once.
     problems: Vec<String>,
     /// An attempt is under way. Another waits for it: two at a time could both
-    /// deliver, or neither.
+    /// deliver, or neither. So there is never an old one to tell from a new one.
     is_trying: bool,
     /// The token changed meanwhile.
     is_outdated: bool,
@@ -50,21 +49,23 @@ enum Wanted {
 }
 
 /// The outcome of one attempt.
-#[derive(Debug)]
-pub struct Attempt {
-    number: u32,
-    result: Result<Registration, SubscribeError>,
-}
+pub type Attempt = Result<Registration, SubscribeError>;
 
 impl Changes {
     /// Reads what a join asks for. Also returns the list for its reply.
-    /// `partial` keeps the good items where others are bad.
-    pub fn of(join: &Join, topic: &Topic, partial: bool) -> (Self, String) {
+    /// Items beyond the engine's bound are not even read.
+    pub fn of(join: &Join, topic: &Topic, engine: &PostgresChanges) -> (Self, String) {
         let legacy = join.is_legacy.then(|| legacy_item(topic.sub_topic()));
         let items: Vec<&str> = match &legacy {
             Some(item) => vec![item],
             None => join.changes.iter().map(|item| item.get()).collect(),
         };
+        let reply = reply_entries(items.iter().copied());
+        let legacy = join.is_legacy;
+        if let Err(too_many) = engine.may_have(items.len()) {
+            let wanted = Wanted::Refused(too_many);
+            return (Self { wanted, legacy, ..Self::default() }, reply);
+        }
         let (mut bindings, mut problems) = (Vec::new(), Vec::new());
         for item in &items {
             match Binding::parse(item) {
@@ -73,17 +74,14 @@ impl Changes {
             }
         }
         let wanted = match problems.first() {
-            Some(first) if !partial || bindings.is_empty() => Wanted::Refused(first.clone()),
+            Some(first) if !engine.keeps_partial() || bindings.is_empty() => {
+                Wanted::Refused(first.clone())
+            }
             _ if bindings.is_empty() => Wanted::Nothing,
             _ => Wanted::Bindings(bindings.into()),
         };
-        let legacy = join.is_legacy;
-        (Self { wanted, legacy, problems, ..Self::default() }, reply(&items))
+        (Self { wanted, legacy, problems, ..Self::default() }, reply)
     }
-}
-
-fn reply(items: &[&str]) -> String {
-    reply_entries(items.iter().copied())
 }
 
 /// Starts an attempt to subscribe with the channel's token as it is now.
@@ -97,7 +95,6 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         channel.changes.is_outdated = true;
         return;
     }
-    channel.changes.attempt += 1;
     let bindings = match &channel.changes.wanted {
         Wanted::Nothing => return,
         Wanted::Bindings(bindings) => Arc::clone(bindings),
@@ -128,22 +125,19 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
     channel.changes.is_trying = true;
     channel.changes.is_outdated = false;
     let engine = context.services.changes.clone();
-    let (topic, id, number) = (channel.key.topic.clone(), channel.id, channel.changes.attempt);
+    let (topic, id) = (channel.key.topic.clone(), channel.id);
     tasks.push(Box::pin(async move {
         sleep(pause).await;
-        let result = engine.subscribe(request).await;
-        Done::Subscribed { topic, channel: id, attempt: Attempt { number, result } }
+        let attempt = engine.subscribe(request).await;
+        Done::Subscribed { topic, channel: id, attempt }
     }));
 }
 
 /// Takes the outcome of an attempt. Success was told by the engine already.
 pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attempt: Attempt) {
-    if attempt.number != channel.changes.attempt {
-        return;
-    }
     channel.changes.is_trying = false;
     let is_outdated = std::mem::take(&mut channel.changes.is_outdated);
-    match attempt.result {
+    match attempt {
         Ok(registration) => {
             let mut problems = std::mem::take(&mut channel.changes.problems);
             problems.extend_from_slice(registration.problems());

@@ -1,6 +1,11 @@
 //! What one client may cost.
 
 use super::*;
+use crate::{
+    hub::{ChannelId, Key},
+    presence::state::Meta,
+    topic::Topic,
+};
 
 /// The reason of the next reply.
 async fn reason(client: &mut Client) -> Value {
@@ -33,4 +38,64 @@ async fn refused_joins_count_and_too_many_end_the_socket() {
     client.join("2", "realtime:", json!({"config": {}})).await;
     assert_eq!(reason(&mut client).await, "TopicNameRequired: You must provide a topic name");
     assert_eq!(client.next().await, json!({"closed": 1001}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_connections_token_is_verified_again_at_each_join() {
+    let services = services(Limits::default(), Config::default());
+    // Its key was good at the upgrade and has been withdrawn since.
+    let claims = json!({"role": "anon", "exp": clock::unix_seconds() + 3600});
+    let withdrawn = sign(claims.as_object().unwrap(), "withdrawn").unwrap();
+    let mut client = connect_as(&services, 1000, withdrawn);
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    let text = "JwtSignatureError: Failed to validate JWT signature";
+    assert_eq!(reason(&mut client).await, text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_items_are_not_read() {
+    let (_services, mut client) = open();
+    let items = vec![json!({"table": 5}); 101];
+    client.join("1", "realtime:a", json!({"config": {"postgres_changes": items}})).await;
+    let reply = client.next().await;
+    assert_eq!(reply[4]["response"]["postgres_changes"].as_array().unwrap().len(), 101);
+    let text = "Too many postgres_changes of one channel. Maximum 100";
+    assert_eq!(client.next().await[4]["message"], text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_broadcasts_count_towards_the_rate() {
+    let limits = Limits { max_events_per_second: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let key = Key { tenant: "t".into(), private: true, topic: Topic::parse("realtime:a").unwrap() };
+    assert!(services.broadcasts.count(&key));
+    services.tenant.meters.events.record(1000);
+    advance(Duration::from_secs(6)).await;
+    assert!(!services.broadcasts.count(&key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowded_topic_may_be_joined() {
+    let config = Config { outbox_bytes: 20_000, ..Config::default() };
+    let services = services(Limits::default(), config);
+    let topic = Topic::parse("realtime:a").unwrap();
+    let key = Key { tenant: "t".into(), private: false, topic };
+    for n in 0..50 {
+        let meta = Meta::parse(json!({"text": "x".repeat(1000)}).to_string().as_bytes()).unwrap();
+        services.presence.track(&key, ChannelId(1_000_000 + n), &n.to_string(), meta);
+    }
+    let mut client = connect(&services, 1000);
+    for reference in ["1", "2", "3"] {
+        let payload = json!({"config": {"presence": {"enabled": true}}});
+        client.join(reference, "realtime:a", payload).await;
+    }
+    let mut states = 0;
+    while states < 3 {
+        let frame = client.next().await;
+        assert_eq!(frame.get("closed"), None);
+        if frame[3] == "presence_state" {
+            assert_eq!(frame[4].as_object().unwrap().len(), 50);
+            states += 1;
+        }
+    }
 }
