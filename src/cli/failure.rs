@@ -62,6 +62,10 @@ impl From<MigrateError> for Failure {
                 format!("The database runs PostgreSQL {version}, but Rowcast needs 14 or newer."),
                 "upgrade PostgreSQL, or name another database with DATABASE_URL or --db-url.",
             ),
+            MigrateError::Refused(reason) => Self::new(
+                format!("The database refuses: {reason}."),
+                "mend what the message names and run rowcast migrate --chat again.",
+            ),
             MigrateError::Failed { .. } => Self::new(
                 format!("The SQL objects could not be installed: {error}."),
                 "mend what the message names and try again; nothing was changed.",

@@ -14,8 +14,9 @@ use super::{
     dev, screen,
 };
 use crate::{
-    config::{ConfigError, Overrides, Resolved, Secret, env::Env},
+    config::{ConfigError, Overrides, Resolved, env::Env},
     postgres::connect::ConnectConfig,
+    secret::Secret,
     tenants::migrations::reason,
 };
 
