@@ -1,8 +1,9 @@
-//! The composition root: builds every component, wires them, stops them in order.
+//! The composition root: builds every component, wires them, and tells all at
+//! once when to stop.
 
 mod database;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -38,6 +39,9 @@ use crate::{
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
+
+/// Longest statement that sets itself no limit, such as a look at the catalog.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tells that the server accepts connections.
 #[derive(Debug, Clone, Copy)]
@@ -159,7 +163,10 @@ fn pool(settings: &Settings, size: usize) -> Pool {
         connect: settings.database.connect.clone(),
         size,
         wait: settings.database.pool_wait,
-        session: SessionConfig::new("rowcast"),
+        session: SessionConfig {
+            statement_timeout: Some(STATEMENT_TIMEOUT),
+            ..SessionConfig::new("rowcast")
+        },
     })
 }
 
