@@ -1,4 +1,5 @@
-//! The composition root: builds every component, wires them, stops them in order.
+//! The composition root: builds every component, wires them, and tells all at
+//! once when to stop.
 
 mod database;
 
@@ -6,7 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use self::database::DatabaseError;
+pub use self::database::DatabaseError;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -41,6 +42,9 @@ use crate::{
 
 /// How long the start waits to learn whether there is a chat.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// Longest statement that sets itself no limit, such as a look at the catalog.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tells that the server accepts connections.
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +170,7 @@ pub async fn serve(
     stop.await;
     let left = drain.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections did not end in time");
+        tracing::warn!(left, "some connections or tasks did not end in time");
     }
     Ok(())
 }
@@ -176,7 +180,10 @@ fn pool(settings: &Settings, size: usize) -> Pool {
         connect: settings.database.connect.clone(),
         size,
         wait: settings.database.pool_wait,
-        session: SessionConfig::new("rowcast"),
+        session: SessionConfig {
+            statement_timeout: Some(STATEMENT_TIMEOUT),
+            ..SessionConfig::new("rowcast")
+        },
     })
 }
 

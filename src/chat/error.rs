@@ -81,20 +81,11 @@ impl From<RunError> for ChatError {
             RunError::Script(ScriptError::Failed(error)) => error.as_db_error(),
             RunError::Script(ScriptError::Silent) | RunError::Pool(_) => None,
         };
-        match refused.and_then(refusal) {
-            Some(refusal) => refusal,
-            None => {
-                // Texts of PostgreSQL may quote values: the code is enough.
-                let sqlstate = refused.map(|error| error.code().code());
-                let pool = match &error {
-                    RunError::Pool(error) => Some(error),
-                    RunError::Script(_) => None,
-                };
-                let reason = pool.map(tracing::field::display);
-                tracing::warn!(sqlstate, reason, "a chat call failed");
-                Self::unavailable()
-            }
-        }
+        refused.and_then(refusal).unwrap_or_else(|| {
+            // Its text leaves out what PostgreSQL says, which may quote values.
+            tracing::warn!(%error, "a chat call failed");
+            Self::unavailable()
+        })
     }
 }
 

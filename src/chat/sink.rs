@@ -94,13 +94,11 @@ impl Chat {
                 self.push(&push);
             }
             Meaning::Incomplete { message, version } => {
-                match self.content(message, version).await {
-                    Some(content) => match rows::read(change, Some(&content)) {
-                        Some(Meaning::Push(push)) => self.push(&push),
-                        _ => tracing::debug!("a message cannot be told"),
-                    },
-                    // It changed again: that change tells it all.
-                    None => tracing::debug!("a message has no such version any more"),
+                // Without that version it changed again: that change tells it all.
+                if let Some(content) = self.content(message, version).await
+                    && let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
+                {
+                    self.push(&push);
                 }
             }
         }

@@ -255,7 +255,7 @@ mod tests {
 
     const ID: Uuid = Uuid::from_u128(7);
 
-    fn parse(event: &str, payload: serde_json::Value) -> Result<Verb, ChatError> {
+    fn parse(event: &str, payload: &serde_json::Value) -> Result<Verb, ChatError> {
         Verb::parse(event, payload.to_string().as_bytes(), 5)
     }
 
@@ -263,14 +263,14 @@ mod tests {
     fn verbs_read_as_they_are_written() {
         let json = serde_json::json!({"id": ID, "content": "é'", "reply_to": null, "more": 1});
         let send = Act::Send { id: ID, content: "é'".to_owned(), reply_to: None };
-        assert_eq!(parse("chat:send", json), Ok(Verb::Act(send)));
+        assert_eq!(parse("chat:send", &json), Ok(Verb::Act(send)));
         let json = serde_json::json!({"id": ID});
         let delete = Act::Delete { id: ID, version: None };
-        assert_eq!(parse("chat:delete", json), Ok(Verb::Act(delete)));
+        assert_eq!(parse("chat:delete", &json), Ok(Verb::Act(delete)));
         let read = Mark { delivered: 0, read: 3 };
-        assert_eq!(parse("chat:read", serde_json::json!({"seq": 3})), Ok(Verb::Mark(read)));
+        assert_eq!(parse("chat:read", &serde_json::json!({"seq": 3})), Ok(Verb::Mark(read)));
         let json = serde_json::json!({"typing": true});
-        assert_eq!(parse("chat:typing", json), Ok(Verb::Typing(true)));
+        assert_eq!(parse("chat:typing", &json), Ok(Verb::Typing(true)));
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
             ("chat:typing", serde_json::json!({})),
         ];
         for (event, payload) in wrong {
-            let error = parse(event, payload.clone()).unwrap_err();
+            let error = parse(event, &payload).unwrap_err();
             assert_eq!(error.code, crate::chat::Code::BadRequest, "{event} {payload}");
         }
     }

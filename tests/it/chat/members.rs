@@ -1,9 +1,10 @@
 //! Who comes and goes: cut off at once, typing, online.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rowcast::protocol::Vsn;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{World, user};
 use crate::support::client::Client;
