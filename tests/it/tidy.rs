@@ -24,6 +24,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("broadcast", 4),
     ("presence", 4),
     ("postgres_changes", 4),
+    ("chat", 4),
     ("session", 5),
     ("http", 6),
     ("config", 7),
