@@ -104,13 +104,6 @@ impl StreamError {
 
     /// The whole chain of reasons in one line.
     pub(super) fn reason(&self) -> String {
-        let mut reason = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            reason.push_str(": ");
-            reason.push_str(&error.to_string());
-            source = error.source();
-        }
-        reason
+        crate::telemetry::reason(self)
     }
 }

@@ -109,6 +109,7 @@ pub fn evaluate(
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
+        readiness(context, &join)?;
         Ok((topic, join, seat, token, claims, replay))
     };
     match steps() {
@@ -310,6 +311,15 @@ fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
         Refusal::new(ErrorCode::UnableToReplayMessages, refused.to_string())
     };
     replay::Request::parse(join.private, wanted).map(Some).map_err(refusal)
+}
+
+/// Who waits for broadcasts of the database must be able to get them.
+fn readiness(context: &Context, join: &Join) -> Result<(), Refusal> {
+    if join.broadcast.replication_ready && context.services.messages.readiness.is_none() {
+        let message = "Broadcasts of the database are switched off";
+        return Err(Refusal::new(ErrorCode::RealtimeDisabledForConfiguration, message));
+    }
+    Ok(())
 }
 
 /// Presence counts only where it is wanted, and a replay needs broadcasts.
