@@ -189,7 +189,8 @@ async fn a_frozen_server_process_does_not_stop_a_drain() {
         .get(0);
     let signal = |name: &str| {
         let pid = walsender.to_string();
-        std::process::Command::new("kill").args([name, &pid]).status().unwrap();
+        let sent = std::process::Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(sent.success(), "{sent}");
     };
     signal("-STOP");
     let left = bench.drain.finish(Duration::from_secs(10)).await;
