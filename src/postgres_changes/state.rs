@@ -250,9 +250,7 @@ impl State {
             // Rows on their way went to neither yet.
             from = before.from;
         }
-        for frame in entry.ready {
-            outbox.push(frame);
-        }
+        outbox.answer(entry.ready);
         let claimant = self.claimants.enter(&entry.key.role, &claims);
         if let Some(group) = self.groups.group_mut(at) {
             group.members.push(Member { id, from, outbox, claimant });

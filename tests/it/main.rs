@@ -33,3 +33,4 @@ mod sslmode;
 mod support;
 mod tidy;
 mod token_handling;
+mod waiting_joins;
