@@ -6,6 +6,7 @@ use crate::{
     config::DatabaseSettings,
     postgres::session::{self, SessionConfig, SessionError},
     runtime::{Drain, backoff::Backoff},
+    telemetry::reason,
     tenants::migrations::{self, MigrateError, Options},
 };
 
@@ -85,15 +86,4 @@ async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
         );
     }
     Ok(())
-}
-
-/// An error with its causes, in one line.
-pub fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -7,7 +7,6 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use self::database::DatabaseError;
-pub use self::database::reason;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -100,7 +99,9 @@ pub async fn serve(
         settings.messages.retention,
         series,
     );
-    let readiness = from_database.readiness();
+    let flows = settings.messages.broadcasts;
+    let readiness = flows.then(|| from_database.readiness());
+    let store = if flows { Store::new(pool.clone()) } else { Store::off() };
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
     let sinks = (from_database, changes.pipeline());
     let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
@@ -113,7 +114,7 @@ pub async fn serve(
     drain.spawn("publication", changes.clone().watch(drain.clone()));
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
-        messages: Messages { readiness, replays, store: Store::new(pool.clone()), janitor },
+        messages: Messages { readiness, replays, store, janitor },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),

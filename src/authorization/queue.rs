@@ -13,7 +13,10 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::postgres::pool::{Pool, PoolError, ScriptError};
+use crate::{
+    postgres::pool::{Pool, PoolError, ScriptError},
+    telemetry::reason,
+};
 
 use super::{
     AuthorizeError, Caller, Rights,
@@ -223,7 +226,7 @@ impl Shared {
 }
 
 fn unavailable(error: &PoolError) -> AuthorizeError {
-    tracing::warn!(%error, "cannot check permissions");
+    tracing::warn!(error = reason(error), "cannot check permissions");
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,

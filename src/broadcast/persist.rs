@@ -26,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Stores broadcasts. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Pool,
+    /// `None` where nothing that is stored would reach anybody.
+    pool: Option<Pool>,
 }
 
 /// Who sends, and to which private topic.
@@ -47,6 +48,9 @@ pub enum PersistError {
     /// Public channels store nothing.
     #[error("Messages can only be stored on private channels")]
     Public,
+    /// The stream leaves stored messages out, so they would reach nobody.
+    #[error("Messages cannot be stored: broadcasts of the database are switched off")]
+    Off,
     /// `persist` is neither true nor an object with a positive `ttl`.
     #[error("persist must be true or have a ttl in whole seconds")]
     Ttl,
@@ -71,7 +75,12 @@ pub enum PersistError {
 impl Store {
     /// Stores through `pool`.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool: Some(pool) }
+    }
+
+    /// Stores nothing: broadcasts of the database are switched off.
+    pub fn off() -> Self {
+        Self { pool: None }
     }
 
     /// Stores a broadcast on a private topic and returns its id. It is then on
@@ -89,6 +98,7 @@ impl Store {
         persist: Persist,
         skip: Option<&Subscriber>,
     ) -> Result<Uuid, PersistError> {
+        let pool = self.pool.as_ref().ok_or(PersistError::Off)?;
         let seconds = match persist {
             Persist::Retention => None,
             Persist::Seconds(seconds) => Some(seconds),
@@ -96,7 +106,7 @@ impl Store {
         };
         let id = Uuid::new_v4();
         let script = script(id, sender, broadcast, seconds);
-        let mut lease = Box::pin(self.pool.checkout()).await.map_err(PersistError::Unavailable)?;
+        let mut lease = Box::pin(pool.checkout()).await.map_err(PersistError::Unavailable)?;
         // Before it is stored, or the log could be faster.
         if let Some(subscriber) = skip {
             subscriber.seen.will_store(id);

@@ -102,6 +102,7 @@ pub fn evaluate(
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
+        readiness(context, &join)?;
         Ok((topic, join, seat, token, claims, replay))
     };
     match steps() {
@@ -244,11 +245,9 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
         return Ok(None);
     }
     let tenant = &context.services.tenant;
-    if tenant.meters.users() >= tenant.terms().limits.max_concurrent_users {
-        let message = "Too many connected users";
-        return Err(Refusal::new(ErrorCode::ConnectionRateLimitReached, message));
-    }
-    Ok(Some(tenant.meters.take_seat()))
+    let seat = tenant.meters.try_seat(tenant.terms().limits.max_concurrent_users);
+    let message = "Too many connected users";
+    seat.map(Some).ok_or_else(|| Refusal::new(ErrorCode::ConnectionRateLimitReached, message))
 }
 
 fn join_rate(too_many: bool) -> Result<(), Refusal> {
@@ -285,6 +284,15 @@ fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
         Refusal::new(ErrorCode::UnableToReplayMessages, refused.to_string())
     };
     replay::Request::parse(join.private, wanted).map(Some).map_err(refusal)
+}
+
+/// Who waits for broadcasts of the database must be able to get them.
+fn readiness(context: &Context, join: &Join) -> Result<(), Refusal> {
+    if join.broadcast.replication_ready && context.services.messages.readiness.is_none() {
+        let message = "Broadcasts of the database are switched off";
+        return Err(Refusal::new(ErrorCode::RealtimeDisabledForConfiguration, message));
+    }
+    Ok(())
 }
 
 /// Presence counts only where it is wanted, and a replay needs broadcasts.

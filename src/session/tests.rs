@@ -105,7 +105,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages {
-            readiness: from_database.readiness(),
+            readiness: Some(from_database.readiness()),
             replays: Replays::new(no_pool(), series),
             store: Store::new(no_pool()),
             janitor: janitor::Handle::default(),

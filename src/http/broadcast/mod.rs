@@ -61,7 +61,11 @@ impl Call {
                 headers: Arc::clone(&headers),
             })
         });
-        futures_util::future::join_all(questions).await
+        let answers = futures_util::future::join_all(questions).await;
+        if answers.contains(&Err(AuthorizeError::MissingPartition)) {
+            services.messages.janitor.partition_is_missing();
+        }
+        answers
     }
 }
 

@@ -105,7 +105,12 @@ pub async fn send_one(
             let name = topic.sub_topic();
             let sender = Sender { topic: name, claims: &call.claims, headers: &headers };
             services.tenant.meters.events.record(1);
-            Box::pin(services.messages.store.store(sender, &broadcast, persist, None)).await?;
+            let store = &services.messages.store;
+            let stored = Box::pin(store.store(sender, &broadcast, persist, None)).await;
+            if matches!(stored, Err(PersistError::MissingPartition)) {
+                services.messages.janitor.partition_is_missing();
+            }
+            stored?;
         }
     }
     Ok(StatusCode::ACCEPTED)

@@ -42,19 +42,27 @@ impl Postgres {
         }
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let port = free_port();
-        let mut server = Self { dir, bin: binaries(), port, settings, child: None };
+        let mut server = Self { dir, bin: binaries(), port: 0, settings, child: None };
         server.initialise();
-        server.resume().await;
-        server
+        // Between the choice of a port and its use somebody else may take it.
+        for _ in 0..10 {
+            server.port = free_port();
+            if server.try_start().await {
+                return server;
+            }
+        }
+        panic!("postgres does not start: {}", server.log());
     }
 
-    /// Makes the data folder: a copy of one that is made once and kept in
-    /// `/tmp`, because `initdb` takes longer than most tests.
+    /// Makes the data folder: a copy of one that is made once for each version
+    /// and owner and kept in `/tmp`, because `initdb` takes longer than most tests.
     fn initialise(&self) {
-        let user = unprivileged().map_or_else(String::new, |(user, _)| user.to_string());
-        let version = self.bin.parent().unwrap().file_name().unwrap().display().to_string();
-        let template = PathBuf::from(format!("/tmp/rowcast-pg-template-{version}-{user}"));
+        let owner = unprivileged().map_or_else(user, |(user, _)| user);
+        let version = self.command("postgres").arg("--version").output().unwrap().stdout;
+        // `postgres (PostgreSQL) 15.8 (Debian 15.8-1)`
+        let version = String::from_utf8(version).unwrap();
+        let version = version.split(' ').nth(2).expect("a version").trim();
+        let template = PathBuf::from(format!("/tmp/rowcast-pg-template-{version}-{owner}"));
         if !template.exists() {
             let initdb = self
                 .command("initdb")
@@ -74,27 +82,34 @@ impl Postgres {
         copy_folder(&template, &self.data());
     }
 
-    /// Starts the server after [`Postgres::stop`] or [`Postgres::kill9`].
+    /// Starts the server on its port after [`Postgres::stop`] or [`Postgres::kill9`].
     pub async fn resume(&mut self) {
-        assert!(self.child.is_none(), "already running");
         // After a kill the old processes need a moment to notice and go.
         for _ in 0..100 {
-            self.child = Some(self.spawn());
-            let is_up = eventually("postgres starts or exits", async || {
-                if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                // In our own folder nobody but ours answers, whoever has the port.
-                self.try_client_over_socket().await.map(|_| true)
-            })
-            .await;
-            if is_up {
+            if self.try_start().await {
                 return;
             }
-            self.child = None;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("postgres does not start: {}", self.log());
+    }
+
+    /// False if the server ended rather than come up.
+    async fn try_start(&mut self) -> bool {
+        assert!(self.child.is_none(), "already running");
+        self.child = Some(self.spawn());
+        let is_up = eventually("postgres starts or exits", async || {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            // In our own folder nobody but ours answers, whoever has the port.
+            self.try_client_over_socket().await.map(|_| true)
+        })
+        .await;
+        if !is_up {
+            self.child = None;
+        }
+        is_up
     }
 
     fn spawn(&self) -> Child {
@@ -168,6 +183,19 @@ impl Postgres {
         self.dir.path().join("data")
     }
 
+    /// Copies the data of a stopped server, for [`Postgres::put_back`].
+    pub fn copy_data(&self) -> PathBuf {
+        let copy = self.dir.path().join("copy");
+        copy_folder(&self.data(), &copy);
+        copy
+    }
+
+    /// Makes a stopped server what it was when `copy` was made.
+    pub fn put_back(&self, copy: PathBuf) {
+        fs::remove_dir_all(self.data()).unwrap();
+        fs::rename(copy, self.data()).unwrap();
+    }
+
     /// What it wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -215,7 +243,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A port that nobody listens on, below those that the system gives to
+/// A port that nobody listens on now, below those that the system gives to
 /// outgoing connections, so that it is still free after a restart.
 fn free_port() -> u16 {
     // Tests run in processes side by side; each starts to look somewhere else.
@@ -226,9 +254,14 @@ fn free_port() -> u16 {
         .expect("a free port")
 }
 
+/// The user that we are.
+fn user() -> u32 {
+    fs::metadata("/proc/self").unwrap().uid()
+}
+
 /// The user to run as, when we are root.
 fn unprivileged() -> Option<(u32, u32)> {
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+    if user() != 0 {
         return None;
     }
     let id = |flag: &str| -> Option<u32> {
