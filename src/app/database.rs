@@ -75,7 +75,7 @@ async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
     let session = SessionConfig::new("rowcast_migrations");
     let client = session::connect(&settings.connect, &session).await;
     let mut client = client.map_err(DatabaseError::Connect)?;
-    let options = Options { create_roles: settings.create_roles };
+    let options = Options { create_roles: settings.create_roles, chat: None };
     let report = migrations::run(&mut client, &options).await?;
     let applied: Vec<_> = report.steps.iter().filter(|step| step.applied).collect();
     if !report.is_unchanged() {

@@ -33,6 +33,7 @@ use crate::{
     presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
+    secret::Secret,
     session::{self, Services},
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
@@ -230,7 +231,7 @@ fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppErr
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
-    let secret = settings.jwt_secret.as_ref().map(config::Secret::expose);
+    let secret = settings.jwt_secret.as_ref().map(Secret::expose);
     let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
     let Some(published) = &settings.jwks_url else { return Ok(keys) };
     let address = Address::new(&published.url, published.allow_http)?;
@@ -275,7 +276,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
-    let refused: Vec<&str> = settings.blocklist.iter().map(config::Secret::expose).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(Secret::expose).collect();
+    let refused: Vec<&str> = settings.blocklist.iter().map(Secret::expose).collect();
     Guard::new(&secrets, &refused)
 }

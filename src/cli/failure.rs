@@ -49,7 +49,9 @@ impl From<MigrateError> for Failure {
                 format!("as a superuser run {remedy}"),
             ),
             MigrateError::Locked => Self::new(error.to_string(), "try again when it has finished."),
-            MigrateError::TooOld(_) | MigrateError::Failed { .. } => Self::plain(error.to_string()),
+            MigrateError::TooOld(_) | MigrateError::Refused(_) | MigrateError::Failed { .. } => {
+                Self::plain(error.to_string())
+            }
         }
     }
 }
