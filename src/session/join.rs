@@ -184,14 +184,14 @@ impl Admitted {
     /// changes. Also returns the socket's seat, if it was taken now.
     pub fn enter(self, context: &Context, tasks: &mut Tasks) -> (Channel, Option<Seat>) {
         let Self { mut channel, entrance, wait } = self;
-        let mut seat = None;
-        match wait.filter(|_| channel.changes.are_wanted()) {
-            Some(limit) => channel.changes.hold(entrance, limit),
-            None => {
-                context.outbox.answer(entrance.frames(context));
-                seat = entrance.open(context, &channel, tasks);
-            }
-        }
+        let wait = wait.filter(|_| channel.changes.are_wanted());
+        let seat = if let Some(limit) = wait {
+            channel.changes.hold(entrance, limit);
+            None
+        } else {
+            context.outbox.answer(entrance.frames(context));
+            entrance.open(context, &channel, tasks)
+        };
         postgres_changes::subscribe(context, &mut channel, tasks);
         (channel, seat)
     }
