@@ -1,12 +1,13 @@
-//! The composition root: builds every component, wires them, stops them in order.
+//! The composition root: builds every component, wires them, and tells all at
+//! once when to stop.
 
 mod database;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use self::database::DatabaseError;
+pub use self::database::DatabaseError;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -38,6 +39,9 @@ use crate::{
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
+
+/// Longest statement that sets itself no limit, such as a look at the catalog.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tells that the server accepts connections.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +153,7 @@ pub async fn serve(
     stop.await;
     let left = drain.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections did not end in time");
+        tracing::warn!(left, "some connections or tasks did not end in time");
     }
     Ok(())
 }
@@ -159,7 +163,10 @@ fn pool(settings: &Settings, size: usize) -> Pool {
         connect: settings.database.connect.clone(),
         size,
         wait: settings.database.pool_wait,
-        session: SessionConfig::new("rowcast"),
+        session: SessionConfig {
+            statement_timeout: Some(STATEMENT_TIMEOUT),
+            ..SessionConfig::new("rowcast")
+        },
     })
 }
 
