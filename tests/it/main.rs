@@ -34,3 +34,4 @@ mod sslmode;
 mod support;
 mod tidy;
 mod token_handling;
+mod waiting_joins;

@@ -20,9 +20,9 @@ export function jwt(claims) {
   return `${body}.${createHmac('sha256', TEST_SECRET).update(body).digest('base64url')}`
 }
 
-/** supabase-js, disconnected when the test `t` ends. */
-export function connect(t, { vsn = '2.0.0', url = TEST_URL, key = TEST_ANON_KEY, ...realtime } = {}) {
-  const client = createClient(url, key, {
+/** supabase-js, `using` the `createClient` of another version if so, disconnected when the test `t` ends. */
+export function connect(t, { vsn = '2.0.0', url = TEST_URL, key = TEST_ANON_KEY, using = createClient, ...realtime } = {}) {
+  const client = using(url, key, {
     auth: { persistSession: false, autoRefreshToken: false },
     realtime: { transport: ws, vsn, ...realtime },
   })
