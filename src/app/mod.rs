@@ -1,12 +1,13 @@
-//! The composition root: builds every component, wires them, stops them in order.
+//! The composition root: builds every component, wires them, and tells all at
+//! once when to stop.
 
 mod database;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use self::database::DatabaseError;
+pub use self::database::DatabaseError;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -33,10 +34,14 @@ use crate::{
     presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
+    secret::Secret,
     session::{self, Services},
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
+
+/// Longest statement that sets itself no limit, such as a look at the catalog.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tells that the server accepts connections.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +153,7 @@ pub async fn serve(
     stop.await;
     let left = drain.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections did not end in time");
+        tracing::warn!(left, "some connections or tasks did not end in time");
     }
     Ok(())
 }
@@ -158,7 +163,10 @@ fn pool(settings: &Settings, size: usize) -> Pool {
         connect: settings.database.connect.clone(),
         size,
         wait: settings.database.pool_wait,
-        session: SessionConfig::new("rowcast"),
+        session: SessionConfig {
+            statement_timeout: Some(STATEMENT_TIMEOUT),
+            ..SessionConfig::new("rowcast")
+        },
     })
 }
 
@@ -230,7 +238,7 @@ fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppErr
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
-    let secret = settings.jwt_secret.as_ref().map(config::Secret::expose);
+    let secret = settings.jwt_secret.as_ref().map(Secret::expose);
     let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
     let Some(published) = &settings.jwks_url else { return Ok(keys) };
     let address = Address::new(&published.url, published.allow_http)?;
@@ -275,7 +283,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
-    let refused: Vec<&str> = settings.blocklist.iter().map(config::Secret::expose).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(Secret::expose).collect();
+    let refused: Vec<&str> = settings.blocklist.iter().map(Secret::expose).collect();
     Guard::new(&secrets, &refused)
 }

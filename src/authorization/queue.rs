@@ -230,7 +230,7 @@ fn unavailable(error: &PoolError) -> AuthorizeError {
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,
-        PoolError::Connect(_) | PoolError::Closed => AuthorizeError::Unavailable,
+        PoolError::Connect(_) => AuthorizeError::Unavailable,
     }
 }
 
@@ -248,6 +248,7 @@ mod tests {
             pool::PoolConfig,
             session::SessionConfig,
         },
+        secret::Secret,
     };
 
     /// A pool whose connections are accepted and never answered.
@@ -267,7 +268,7 @@ mod tests {
 
     fn caller(topic: &str) -> Caller {
         let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
-        Caller { topic: topic.into(), claims, headers: "{}".into() }
+        Caller { topic: topic.into(), claims, headers: Secret::new("{}") }
     }
 
     /// Lets `future` begin, and what it started do all it can without an answer.

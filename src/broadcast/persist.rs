@@ -18,6 +18,7 @@ use crate::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
+    secret::Secret,
 };
 
 /// Storing one message may take this long.
@@ -38,7 +39,7 @@ pub struct Sender<'a> {
     /// The sender's token.
     pub claims: &'a Claims,
     /// Its request headers as a JSON object, for `request.headers`.
-    pub headers: &'a str,
+    pub headers: &'a Secret,
 }
 
 /// Why a message was not stored. The texts are for the client, which gets
@@ -157,7 +158,7 @@ fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Opti
         set("request.jwt.claims", claims.json()),
         set("request.jwt.claim.sub", claims.subject().unwrap_or_default()),
         set("request.jwt.claim.role", claims.role()),
-        set("request.headers", headers),
+        set("request.headers", headers.expose()),
         set("role", claims.role()),
     ]
     .join(", ");
@@ -190,7 +191,8 @@ mod tests {
 
     fn made(event: &str, encoding: Encoding, payload: &'static [u8], ttl: Option<u32>) -> String {
         let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
-        let sender = Sender { topic: "it's", claims: &claims, headers: r#"{"x":"\\'"}"# };
+        let headers = Secret::new(r#"{"x":"\\'"}"#);
+        let sender = Sender { topic: "it's", claims: &claims, headers: &headers };
         let broadcast =
             UserBroadcast { event: event.to_owned(), encoding, payload: payload.into() };
         script(Uuid::from_u128(7), sender, &broadcast, ttl)

@@ -133,6 +133,10 @@ impl Kind {
     /// Milliseconds up to a day; 0 allowed.
     pub(super) const MILLIS: Self = Self::Number { min: 0, max: 86_400_000, unit: "milliseconds" };
 
+    /// Milliseconds up to a day, where none at all would leave nothing to work.
+    pub(super) const SOME_MILLIS: Self =
+        Self::Number { min: 1, max: 86_400_000, unit: "milliseconds" };
+
     /// What a value should be, as the end of a sentence.
     pub fn expected(self) -> String {
         match self {

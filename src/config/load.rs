@@ -11,11 +11,14 @@ use serde_json::{Map, Value};
 use super::{
     ChangeSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
     ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
-    Resolved, Secret, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
+    Resolved, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
-use crate::auth::{
-    jwks::{Jwks, JwksError},
-    jwks_fetch,
+use crate::{
+    auth::{
+        jwks::{Jwks, JwksError},
+        jwks_fetch,
+    },
+    secret::Secret,
 };
 
 impl Settings {
@@ -114,7 +117,6 @@ impl Resolved {
                     "json" => LogFormat::Json,
                     _ => LogFormat::Pretty,
                 }),
-                healthchecks: !self.flag("DISABLE_HEALTHCHECK_LOGGING")?,
             },
         })
     }
@@ -157,7 +159,6 @@ impl Resolved {
             max_events_per_second: self.parsed("TENANT_MAX_EVENTS_PER_SECOND")?,
             max_joins_per_second: self.parsed("TENANT_MAX_JOINS_PER_SECOND")?,
             max_channels_per_client: self.parsed("TENANT_MAX_CHANNELS_PER_CLIENT")?,
-            max_bytes_per_second: self.parsed("TENANT_MAX_BYTES_PER_SECOND")?,
             max_presence_events_per_second: self
                 .parsed("ROWCAST_MAX_PRESENCE_EVENTS_PER_SECOND")?,
             client_presence_max_calls: self.parsed("CLIENT_PRESENCE_MAX_CALLS")?,
@@ -194,9 +195,7 @@ impl Resolved {
     /// The values were checked when read, so an error here means that this
     /// file and the table of settings disagree; a test loads all of them.
     fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
-        self.value(name)
-            .and_then(|text| text.parse().ok())
-            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+        self.value(name).and_then(|text| text.parse().ok()).ok_or(absent(name))
     }
 
     fn millis(&self, name: &'static str) -> Result<Duration, ConfigError> {
@@ -208,15 +207,11 @@ impl Resolved {
     /// # Errors
     /// If there is no such setting.
     pub fn flag(&self, name: &'static str) -> Result<bool, ConfigError> {
-        self.value(name)
-            .and_then(parse_bool)
-            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+        self.value(name).and_then(parse_bool).ok_or(absent(name))
     }
 
     fn object(&self, name: &'static str) -> Result<Map<String, Value>, ConfigError> {
-        self.value(name)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+        self.value(name).and_then(|text| serde_json::from_str(text).ok()).ok_or(absent(name))
     }
 
     fn secret(&self, name: &str) -> Option<Secret> {
@@ -227,6 +222,10 @@ impl Resolved {
         let list = self.value(name).unwrap_or_default();
         list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Secret::new).collect()
     }
+}
+
+fn absent(name: &'static str) -> ConfigError {
+    ConfigError::Missing { name, why: "it has no default" }
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ pub struct TenantChange {
 /// What can be changed; null means the server's setting.
 #[derive(Debug, ToSchema)]
 pub struct TenantFields {
-    /// Clients with a channel at a time.
+    /// Sockets that have joined a channel, counted until they close.
     pub max_concurrent_users: Option<u64>,
     /// Broadcasts, changes and requests, each counted for itself.
     pub max_events_per_second: Option<u64>,

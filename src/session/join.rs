@@ -20,6 +20,7 @@ use crate::{
         reply,
         system::{Extension, Status},
     },
+    secret::Secret,
     tenants::limits::Seat,
     topic::{Topic, TopicError},
 };
@@ -65,7 +66,7 @@ pub struct Candidate {
     request: Request,
     topic: Topic,
     join: Join,
-    token: Arc<str>,
+    token: Secret,
     claims: Claims,
     seat: Option<Seat>,
     replay: Option<replay::Request>,
@@ -292,13 +293,14 @@ fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> {
+fn token(context: &Context, join: &Join) -> Result<(Secret, Claims), Refusal> {
     let token = match &join.token {
-        Some(token) if **token != *context.token => Arc::from(token.as_str()),
-        // Verified at the upgrade, but it may have expired, or its key been withdrawn.
-        _ => Arc::clone(&context.token),
+        Some(token) if *token != context.token => token.clone(),
+        // Verified at the upgrade, but it may have expired, or its key been
+        // withdrawn. The channel shares its memory.
+        _ => context.token.clone(),
     };
-    let claims = context.services.tenant.verify(&token);
+    let claims = context.services.tenant.verify(token.expose());
     claims.map(|claims| (token, claims)).map_err(|error| token::join_refusal(&error))
 }
 

@@ -24,6 +24,7 @@ use crate::{
     presence::Tracker,
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
+    secret::Secret,
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
@@ -157,7 +158,7 @@ fn connect(services: &Arc<Services>, room: usize) -> Client {
 fn connect_as(services: &Arc<Services>, room: usize, token: String) -> Client {
     let (to_server, incoming) = mpsc::channel(100);
     let (outgoing, from_server) = mpsc::channel(room);
-    let credentials = Credentials { token: token.into(), headers: "{}".into() };
+    let credentials = Credentials { token: Secret::new(token), headers: Secret::new("{}") };
     let socket = Socket::new(Arc::clone(services), Vsn::V2, credentials);
     runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
     Client { to_server, from_server }

@@ -20,6 +20,7 @@ mod connection_lifecycle;
 mod corpus;
 mod delivery;
 mod hostile;
+mod list_changes;
 mod logs;
 mod messages;
 mod metrics;

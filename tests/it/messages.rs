@@ -27,6 +27,7 @@ use rowcast::{
     },
     replication::{self, Publication, Status},
     runtime::Drain,
+    secret::Secret,
     telemetry::Registry,
     tenants::{Tenant, Terms, janitor, migrations},
     topic::Topic,
@@ -210,7 +211,7 @@ async fn a_stored_broadcast_obeys_the_policies_and_comes_once() {
         payload: Bytes::from(format!(r#"{{"n":{n}}}"#)),
     };
     let store = async |claims: &Claims, topic: &str, n: u32, persist| {
-        let from = Sender { topic, claims, headers: "{}" };
+        let from = Sender { topic, claims, headers: &Secret::new("{}") };
         bench.store.store(from, &message(n), persist, Some(&sender)).await
     };
     for (claims, topic) in [(&anon, "room"), (&user, "elsewhere")] {

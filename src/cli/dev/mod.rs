@@ -24,10 +24,11 @@ use super::{
 use crate::{
     app,
     config::{
-        Overrides, Resolved, Secret, Settings,
+        Overrides, Resolved, Settings,
         env::{Env, Strings as _},
     },
     postgres::connect::ConnectConfig,
+    secret::Secret,
 };
 
 mod binaries;
@@ -43,6 +44,9 @@ mod version;
 
 /// The folder unless another is named.
 pub(super) const DATA_DIR: &str = ".rowcast";
+
+/// Where the private database listens.
+pub(super) const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Flags of `dev`.
 #[derive(Debug, clap::Args)]
@@ -94,11 +98,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         served = Box::pin(app::serve(settings, page, show, stop)) => served.map_err(Failure::from),
         failure = ended(cluster.as_mut()) => Err(failure),
     };
-    if let Some(cluster) = cluster {
-        cluster.stop().await?;
-    }
+    let stopped = match cluster {
+        Some(cluster) => cluster.stop().await,
+        None => Ok(()),
+    };
     drop(folder);
-    served
+    // Why the server ended says more than that its database did not stop.
+    served.and(stopped)
 }
 
 async fn ended(cluster: Option<&mut Cluster>) -> Failure {

@@ -19,6 +19,7 @@ use crate::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
+    secret::Secret,
     session::Services,
     topic::Topic,
 };
@@ -101,7 +102,7 @@ pub async fn send_one(
         None => send(&services, private, topic, message),
         Some(_) if !private => return Err(PersistError::Public.into()),
         Some(persist) => {
-            let headers = as_object(&call.head.headers);
+            let headers = Secret::new(as_object(&call.head.headers));
             let name = topic.sub_topic();
             let sender = Sender { topic: name, claims: &call.claims, headers: &headers };
             services.tenant.meters.events.record(1);

@@ -129,7 +129,7 @@ pub fn store(
     }
     let store = services.messages.store.clone();
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
-    let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
+    let (claims, headers) = (channel.claims.clone(), context.headers.clone());
     let (topic, id, reference) = (channel.key.topic.clone(), channel.id, reference.clone());
     tasks.push(Box::pin(async move {
         let name = topic.sub_topic();

@@ -4,7 +4,7 @@ use rowcast::hub::outbox::Item;
 use serde_json::{Value, json};
 
 use super::{Bench, filtered, parsed};
-use crate::support::eventually;
+use crate::support::{eventually, postgres::major};
 
 fn of(table: &str, filter: &str) -> Value {
     json!({"event": "*", "schema": "public", "table": table, "filter": filter})
@@ -115,8 +115,15 @@ async fn what_postgresql_cannot_compare_is_told_at_the_join() {
     }
     let told = bench.refused(filtered(r"title=like.a\"), "anon").await;
     assert!(told.ends_with("LIKE pattern must not end with escape character"), "{told}");
-    let told = bench.refused(of("odd", "c=like.a%"), "anon").await;
-    assert!(told.ends_with("nondeterministic collations are not supported for LIKE"), "{told}");
+    let like = of("odd", "c=like.a%");
+    if major() < 18 {
+        let told = bench.refused(like, "anon").await;
+        assert!(told.ends_with("nondeterministic collations are not supported for LIKE"), "{told}");
+    } else {
+        let room = bench.subscribe(&[like], "anon").await.unwrap();
+        bench.sql("insert into odd (id, c) values (1, 'b'), (2, 'Ab')").await;
+        assert_eq!(room.frames(1).await[0][4]["data"]["record"]["id"], 2);
+    }
     // These need no operator of the type.
     assert!(bench.subscribe(&[of("odd", "p=is.null,x=not.is.null")], "anon").await.is_ok());
     bench.end().await;

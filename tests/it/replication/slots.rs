@@ -190,12 +190,21 @@ async fn a_promotion_begins_a_new_history_even_if_the_slot_is_there() {
     bench.run("insert into t values (1)").await;
     bench.recorder.wait_changes(1).await;
     let before = bench.wait_streaming().await;
+    // Nobody else gets in until it is promoted: from 16 on the stream would go
+    // on at the standby and live through the promotion.
+    bench.server.authenticate("local all all trust\n").await;
     bench.server.stop().await;
     bench.wait_broken().await;
     std::fs::write(bench.server.data().join("standby.signal"), "").unwrap();
     bench.server.resume().await;
-    bench.client = bench.server.client().await;
+    bench.client = bench.server.client_over_socket().await;
     bench.run("select pg_promote()").await;
+    bench
+        .server
+        .authenticate(
+            "local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n",
+        )
+        .await;
     let start = bench.recorder.wait_starts(2).await;
     assert_eq!(start.gap, Some(Gap::NewHistory));
     assert_eq!(start.epoch.system_id, before.system_id);
