@@ -23,7 +23,9 @@ async fn listed(client: &Client) -> Value {
 /// its own, and the test command says when it is missing.
 async fn prepared(server: &Postgres) -> Option<Client> {
     let mut client = server.client().await;
-    migrations::run(&mut client, &migrations::Options { create_roles: true, chat: None }).await.unwrap();
+    migrations::run(&mut client, &migrations::Options { create_roles: true, chat: None })
+        .await
+        .unwrap();
     let slot = "select pg_create_logical_replication_slot('polled', 'wal2json')";
     if let Err(error) = client.batch_execute(slot).await {
         let message = error.as_db_error().unwrap().message().to_owned();
