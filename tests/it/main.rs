@@ -14,6 +14,7 @@
 
 mod admin;
 mod broadcast;
+mod chat;
 mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;
