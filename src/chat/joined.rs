@@ -46,6 +46,17 @@ pub(super) struct Seat {
     pub(super) subscriber: Arc<Subscriber>,
 }
 
+/// How an entry ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// The channel is in.
+    New,
+    /// It was in before, perhaps as another user: who that was.
+    Again(Uuid),
+    /// Its user was removed meanwhile.
+    Refused,
+}
+
 /// A moment before a join's policies were asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
@@ -56,25 +67,30 @@ impl Joined {
     }
 
     /// Enters the topic by `join`, unless the user was removed since `ticket`.
-    /// Returns whether it did.
     pub(super) fn enter(
         &self,
         room: Uuid,
         seat: Seat,
         ticket: Ticket,
         join: impl FnOnce(),
-    ) -> bool {
+    ) -> Entry {
         let mut shard = self.lock(room);
         let is_removed = shard
             .removed
             .iter()
             .any(|&(at, from, user)| at > ticket.0 && from == room && user == seat.user);
         if is_removed {
-            return false;
+            return Entry::Refused;
         }
-        shard.rooms.entry(room).or_default().push(seat);
         join();
-        true
+        let seats = shard.rooms.entry(room).or_default();
+        match seats.iter_mut().find(|known| known.subscriber.id == seat.subscriber.id) {
+            Some(known) => Entry::Again(std::mem::replace(known, seat).user),
+            None => {
+                seats.push(seat);
+                Entry::New
+            }
+        }
     }
 
     /// Takes a channel out. Returns whose it was, if it was here.
@@ -140,8 +156,9 @@ mod tests {
         let joined = Joined::default();
         let (ada, bob) = (seat(ADA), seat(BOB));
         let before = joined.ticket();
-        assert!(joined.enter(ROOM, ada.clone(), before, || {}));
-        assert!(joined.enter(ROOM, bob, before, || {}));
+        assert_eq!(joined.enter(ROOM, ada.clone(), before, || {}), Entry::New);
+        assert_eq!(joined.enter(ROOM, ada.clone(), before, || {}), Entry::Again(ADA));
+        assert_eq!(joined.enter(ROOM, bob, before, || {}), Entry::New);
         let cut = Cell::new(Vec::new());
         joined.remove(ROOM, ADA, |seat| {
             let mut list = cut.take();
@@ -159,8 +176,10 @@ mod tests {
         let joined = Joined::default();
         let before = joined.ticket();
         joined.remove(ROOM, ADA, |_| panic!("nobody is here"));
-        assert!(!joined.enter(ROOM, seat(ADA), before, || panic!("refused")));
-        assert!(joined.enter(ROOM, seat(BOB), before, || {}), "another user");
-        assert!(joined.enter(ROOM, seat(ADA), joined.ticket(), || {}), "invited again");
+        let refused = joined.enter(ROOM, seat(ADA), before, || panic!("refused"));
+        assert_eq!(refused, Entry::Refused);
+        assert_eq!(joined.enter(ROOM, seat(BOB), before, || {}), Entry::New, "another user");
+        let later = joined.enter(ROOM, seat(ADA), joined.ticket(), || {});
+        assert_eq!(later, Entry::New, "invited again");
     }
 }

@@ -43,7 +43,7 @@ use crate::{
 };
 
 use self::{
-    joined::{Joined, Seat},
+    joined::{Entry, Joined, Seat},
     receipts::Receipts,
     status::Status,
     typing::Typing,
@@ -211,21 +211,23 @@ impl Chat {
         let room = key.topic.room().filter(|_| may);
         let (Some(room), Some(user)) = (room, user(claims)) else { return join() };
         let seat = Seat { user, key: key.clone(), subscriber: Arc::clone(subscriber) };
-        if self.0.joined.enter(room, seat, ticket, join) {
-            self.0.status.enter(user);
-        } else {
-            sink::shut_down(subscriber, key);
+        match self.0.joined.enter(room, seat, ticket, join) {
+            Entry::New => self.0.status.enter(user),
+            Entry::Again(before) => {
+                self.0.status.enter(user);
+                self.0.status.leave(before);
+            }
+            Entry::Refused => sink::shut_down(subscriber, key),
         }
     }
 
     /// A channel left its topic: what it has to say is said at once.
     pub fn leave(&self, key: &Key, channel: ChannelId) {
         let Some(room) = key.topic.room().filter(|_| key.private) else { return };
-        if let Some(user) = self.0.joined.leave(room, channel) {
-            self.0.receipts.hurry(room, user);
-            self.stop_typing_on(room, user, channel);
-            self.0.status.leave(user);
-        }
+        let Some(user) = self.0.joined.leave(room, channel) else { return };
+        self.0.receipts.hurry(room, user);
+        self.stop_typing_on(room, user, channel);
+        self.0.status.leave(user);
     }
 
     /// A channel's token is another user's from now on.

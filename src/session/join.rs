@@ -5,7 +5,7 @@
 //! no database; a private topic's policies are asked by a task of the socket,
 //! and [`Candidate::admit`] goes on when their answer is there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     auth::Claims,
@@ -18,7 +18,6 @@ use crate::{
         join::{Join, JoinError},
         message::{Payload, Ref},
         prepared::Frame,
-        reply,
         system::{Extension, Status},
     },
     secret::Secret,
@@ -29,10 +28,8 @@ use crate::{
 use super::{
     channel::{Channel, Permissions, Presence},
     context::{Context, token_due},
-    handlers::{
-        database,
-        postgres_changes::{self, Changes},
-    },
+    entrance::Entrance,
+    handlers::postgres_changes::{self, Changes},
     permission,
     refusal::Refusal,
     tasks::Tasks,
@@ -78,14 +75,9 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct Admitted {
     channel: Channel,
-    request: Request,
-    /// `presence_state` follows the reply.
-    shows_presence: bool,
-    reply: String,
-    seat: Option<Seat>,
-    replay: Option<replay::Request>,
-    says_ready: bool,
-    ticket: chat::Ticket,
+    entrance: Entrance,
+    /// The reply waits so long at most for the channel's changes.
+    wait: Option<Duration>,
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
@@ -185,46 +177,27 @@ impl Candidate {
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
         let says_ready = join.broadcast.replication_ready;
-        Ok(Admitted { channel, request, shows_presence, reply, seat, replay, says_ready, ticket })
+        let entrance =
+            Entrance { request, shows_presence, reply, seat, replay, says_ready, ticket };
+        Ok(Admitted { channel, entrance, wait: join.changes_wait })
     }
 }
 
 impl Admitted {
-    /// The socket's seat among the tenant's users, if this join took it.
-    pub fn take_seat(&mut self) -> Option<Seat> {
-        self.seat.take()
-    }
-
-    /// Answers the join, enters the topic and starts what follows. Live
-    /// messages may come right after the reply, but never before it, and
-    /// presence diffs never before the state.
-    pub fn enter(mut self, context: &Context, tasks: &mut Tasks) -> Channel {
-        let (vsn, outbox) = (context.vsn, &context.outbox);
-        let Request { topic, join_ref, reference, closing } = self.request;
-        let reply = reply::ok(vsn, &join_ref, &reference, &topic, &self.reply);
-        outbox.answer([Some(reply), closing].into_iter().flatten());
-        if let Some(wanted) = self.replay {
-            database::replay(context, &self.channel, wanted, tasks);
-        }
-        if self.says_ready {
-            database::await_readiness(context, &self.channel, tasks);
-        }
-        let (services, channel) = (&context.services, &self.channel);
-        let (key, subscriber) = (&channel.key, &channel.subscriber);
-        services.chat.enter(key, &channel.claims, subscriber, self.ticket, || {
-            if !self.shows_presence {
-                return services.hub.join(key, subscriber);
-            }
-            services.presence.enter(key, |state| {
-                outbox.answer([channel.push(vsn, "presence_state", state)]);
-                services.hub.join(key, subscriber);
-            });
-            services.tenant.meters.presence_events.record(1);
-            services.metrics.presence_events.inc();
-        });
-        postgres_changes::subscribe(context, &mut self.channel, tasks);
-        context.services.metrics.joins.inc();
-        self.channel
+    /// Answers the join and enters the topic, or has the reply wait for the
+    /// changes. Also returns the socket's seat, if it was taken now.
+    pub fn enter(self, context: &Context, tasks: &mut Tasks) -> (Channel, Option<Seat>) {
+        let Self { mut channel, entrance, wait } = self;
+        let wait = wait.filter(|_| channel.changes.are_wanted());
+        let seat = if let Some(limit) = wait {
+            channel.changes.hold(entrance, limit);
+            None
+        } else {
+            context.outbox.answer(entrance.frames(context));
+            entrance.open(context, &channel, tasks)
+        };
+        postgres_changes::subscribe(context, &mut channel, tasks);
+        (channel, seat)
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     Services,
     channel::Channel,
     context::{Context, Credentials, token_due},
-    handlers, join,
+    join,
     tasks::{Done, Tasks},
     transport::{Incoming, Transport},
     waiting::Waiting,
@@ -180,12 +180,7 @@ impl Socket {
                 close.map(|code| Ending::Close(code, "disconnected by the server"))
             }
             Done::Subscribed { topic, channel: id, attempt } => {
-                // The channel may have closed or been replaced meanwhile.
-                let channel = self.channels.get_mut(&topic).filter(|channel| channel.id == id);
-                if let Some(channel) = channel {
-                    let tasks = &mut self.tasks;
-                    handlers::postgres_changes::finish(&self.context, channel, tasks, attempt);
-                }
+                self.on_subscribed(&topic, id, attempt);
                 None
             }
             Done::Database { topic, channel, result } => {

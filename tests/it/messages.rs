@@ -341,7 +341,7 @@ async fn failure(handle: &replication::Handle) -> String {
 }
 
 #[tokio::test]
-async fn the_helper_functions_mean_what_they_say() {
+async fn the_sql_functions_judge_rows_filters_and_operators_as_the_original_does() {
     let bench = Bench::start().await;
     bench
         .sql(

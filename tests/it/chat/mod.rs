@@ -1,190 +1,139 @@
-//! Chat over real sockets and HTTP, with a real PostgreSQL behind.
-
-mod forged;
-mod http;
-mod live;
-mod members;
-mod receipts;
-mod verbs;
+//! The chat's tables and functions, in a real PostgreSQL.
 
 use rowcast::{
-    protocol::Vsn,
-    runtime::clock,
+    postgres::pool::Client,
     tenants::{
         chat_schema::Chat,
-        migrations::{self, Options},
+        migrations::{self, MigrateError, Options, Report},
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::support::{
-    client::{Client, Message},
-    eventually,
-    postgres::Postgres,
-    server::{Answer, Server},
-    tokens::signed,
-};
+use crate::support::postgres::Postgres;
 
-/// A database with the chat, a server on it, and a DBA.
-pub struct World {
-    // In this order, so that the server goes before its database.
-    pub server: Server,
-    pub sql: rowcast::postgres::pool::Client,
-    _postgres: Postgres,
+mod install;
+mod members;
+mod messages;
+mod reading;
+mod security;
+mod sequence;
+
+/// The room of most tests.
+const ROOM: &str = "10000000-0000-4000-8000-000000000000";
+
+/// The id of a person by the first four letters.
+fn person(name: &str) -> String {
+    let number = name.bytes().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(byte));
+    format!("{number:08x}-0000-4000-8000-00000000000a")
 }
 
-/// A user, with a token.
-#[derive(Debug, Clone)]
-pub struct User {
-    pub id: Uuid,
-    pub token: String,
+/// The id of the n-th message.
+fn message(n: u32) -> String {
+    format!("20000000-0000-4000-8000-{n:012}")
 }
 
-pub fn user(name: &str) -> User {
-    let id = Uuid::new_v4();
-    let claims = json!({
-        "role": "authenticated", "sub": id, "exp": clock::unix_seconds() + 3600,
-        "user_metadata": { "name": name },
-    });
-    User { id, token: signed(claims) }
+/// What installs everything.
+fn everything() -> Options {
+    let chat = Chat { publication: "supabase_realtime".to_owned(), general_room: true };
+    Options { create_roles: true, chat: Some(chat) }
 }
 
-impl World {
-    pub async fn start() -> Self {
-        Self::start_with(&[]).await
+async fn install(client: &mut Client) -> Result<Report, MigrateError> {
+    migrations::run(client, &everything()).await
+}
+
+struct Bench {
+    client: Client,
+    server: Postgres,
+}
+
+impl Bench {
+    /// A database with the chat.
+    async fn start() -> Self {
+        let server = Postgres::start(&["max_connections=60"]).await;
+        let mut client = server.client().await;
+        install(&mut client).await.unwrap();
+        Self { client, server }
     }
 
-    pub async fn start_with(env: &[(&str, &str)]) -> Self {
-        let postgres = Postgres::start(&[]).await;
-        let mut sql = postgres.client().await;
-        let publication = "supabase_realtime".to_owned();
-        let chat = Some(Chat { publication, general_room: false });
-        migrations::run(&mut sql, &Options { create_roles: true, chat }).await.unwrap();
-        let server = Server::start(&postgres, env).await;
-        let world = Self { server, sql, _postgres: postgres };
-        world.streams().await;
-        world
+    /// And with a private room of its owner ann and these members.
+    async fn with_room(members: &[&str]) -> Self {
+        let bench = Self::start().await;
+        bench
+            .sql(&format!(
+                "insert into rooms (id, name) values ('{ROOM}', 'room');
+                 insert into room_members (room_id, user_id, role, name) values ('{ROOM}', '{}', 'owner', 'Ann')",
+                person("ann")
+            ))
+            .await;
+        for name in members {
+            bench
+                .sql(&format!(
+                    "insert into room_members (room_id, user_id, name) values ('{ROOM}', '{}', '{name}')",
+                    person(name)
+                ))
+                .await;
+        }
+        bench
     }
 
-    /// Waits until the stream runs.
-    pub async fn streams(&self) {
-        eventually("the stream runs", async || {
-            let row = self
-                .sql
-                .query_one("select count(*) from pg_replication_slots where active", &[])
-                .await
-                .unwrap();
-            (row.get::<_, i64>(0) > 0).then_some(())
-        })
-        .await;
+    async fn sql(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
     }
 
-    pub async fn run(&self, statement: &str) {
-        self.sql.batch_execute(statement).await.unwrap();
+    async fn value(&self, sql: &str) -> Value {
+        value(&self.client, sql).await.unwrap()
     }
 
-    pub async fn value(&self, query: &str) -> Value {
-        let row = self.sql.query_one(&format!("select to_jsonb(({query}))"), &[]).await.unwrap();
-        row.get::<_, Option<Value>>(0).unwrap_or_default()
+    /// A session of a signed-in person.
+    async fn user(&self, name: &str) -> User {
+        let claims = json!({"sub": person(name), "role": "authenticated", "name": name});
+        self.session("authenticated", &claims).await
     }
 
-    /// A request of a user.
-    pub async fn ask(&self, who: &User, method: &str, path: &str, body: Value) -> Answer {
-        let bearer = format!("Bearer {}", who.token);
-        let headers = [("Authorization", &*bearer), ("Content-Type", "application/json")];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let path = format!("/chat/v1{path}");
-        self.server.call(method, &path, &headers, body.as_bytes()).await.unwrap()
-    }
-
-    /// The same, which must succeed.
-    pub async fn done(&self, who: &User, method: &str, path: &str, body: Value) -> Value {
-        let answer = self.ask(who, method, path, body).await;
-        assert!((200..300).contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
-        answer.json()
-    }
-
-    /// A private room of these users, the first of whom owns it.
-    pub async fn room(&self, users: &[&User]) -> Uuid {
-        let members: Vec<Uuid> = users.iter().skip(1).map(|user| user.id).collect();
-        let room = json!({ "name": "Tea", "members": members });
-        let room = self.done(users[0], "POST", "/rooms", room).await;
-        room["id"].as_str().unwrap().parse().unwrap()
-    }
-
-    /// A socket of a user that has joined a room.
-    pub async fn enter(&self, who: &User, room: Uuid) -> Room {
-        self.enter_with(who, room, json!({ "ack": true })).await
-    }
-
-    pub async fn enter_with(&self, who: &User, room: Uuid, broadcast: Value) -> Room {
-        let client = Client::connect_as(&self.server, Vsn::V2, &who.token).await;
-        Room::enter(client, room, broadcast).await
+    async fn session(&self, role: &str, claims: &Value) -> User {
+        let client = self.server.client().await;
+        client
+            .batch_execute(&format!(
+                "set role {role}; select set_config('request.jwt.claims', '{claims}', false)"
+            ))
+            .await
+            .unwrap();
+        User { client }
     }
 }
 
-/// A socket that has joined a room.
-pub struct Room {
-    pub client: Client,
-    pub topic: String,
+struct User {
+    client: Client,
 }
 
-impl Room {
-    pub async fn enter(mut client: Client, room: Uuid, broadcast: Value) -> Self {
-        let topic = format!("realtime:room:{room}");
-        client.join(&topic, json!({ "private": true, "broadcast": broadcast })).await;
-        Self { client, topic }
+impl User {
+    /// The value of an expression, such as a call.
+    async fn get(&self, sql: &str) -> Value {
+        value(&self.client, sql).await.unwrap()
     }
 
-    /// Sends a verb and waits for its answer.
-    pub async fn say(&mut self, verb: &str, payload: Value) -> Message {
-        let payload =
-            json!({ "type": "broadcast", "event": format!("chat:{verb}"), "payload": payload });
-        self.client.ask(&self.topic, "broadcast", payload).await
+    /// The code with which a statement is refused, and its detail.
+    async fn refused(&self, sql: &str) -> (String, Option<String>) {
+        let error = self.client.query(&format!("select {sql}"), &[]).await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        (error.code().code().to_owned(), error.detail().map(str::to_owned))
     }
 
-    /// The same, which must succeed. Returns the answer's content.
-    pub async fn does(&mut self, verb: &str, payload: Value) -> Value {
-        let reply = self.say(verb, payload).await;
-        assert!(reply.is_ok(), "{verb}: {reply:?}");
-        reply.payload["response"].clone()
+    /// How many rows a statement shows or changes, or the code of its refusal.
+    async fn rows(&self, sql: &str) -> String {
+        match self.client.execute(sql, &[]).await {
+            Ok(count) => count.to_string(),
+            Err(error) => error.code().unwrap().code().to_owned(),
+        }
     }
 
-    /// The same, which must be refused with this code, told twice.
-    pub async fn cannot(&mut self, verb: &str, payload: Value, code: &str) {
-        let reply = self.say(verb, payload).await;
-        assert_eq!(reply.payload["status"], "error", "{verb}: {reply:?}");
-        let response = &reply.payload["response"];
-        assert_eq!(response["code"], code, "{verb}: {response}");
-        assert!(response["message"].as_str().unwrap().ends_with('.'), "{response}");
-        let told = self.hears("error").await;
-        assert_eq!((&told["code"], &told["verb"]), (&json!(code), &json!(format!("chat:{verb}"))));
+    async fn send(&self, n: u32, content: &str) -> Value {
+        self.get(&format!("chat.send('{ROOM}', '{}', '{content}')", message(n))).await
     }
+}
 
-    /// Sends a message and returns it.
-    pub async fn send(&mut self, content: &str) -> Value {
-        self.does("send", json!({ "id": Uuid::new_v4(), "content": content })).await
-    }
-
-    /// The payload of the next such push.
-    pub async fn hears(&mut self, event: &str) -> Value {
-        let (name, topic) = (format!("chat:{event}"), self.topic.clone());
-        let fits = |message: &Message| {
-            message.topic == topic
-                && message.event == "broadcast"
-                && message.payload["event"] == json!(name)
-        };
-        self.client.wait(&name, fits).await.payload["payload"].clone()
-    }
-
-    /// The events of pushes that came and nobody waited for, in order.
-    pub async fn heard(&mut self) -> Vec<String> {
-        let backlog = self.client.settled().await;
-        let pushes = backlog.iter().filter(|message| message.event == "broadcast");
-        let events = pushes.filter_map(|message| message.payload["event"].as_str());
-        // Who is online, and who was taken in before, is told when it is told.
-        let late = ["chat:status", "chat:member"];
-        events.filter(|event| !late.contains(event)).map(str::to_owned).collect()
-    }
+async fn value(client: &Client, sql: &str) -> Result<Value, tokio_postgres::Error> {
+    let row = client.query_one(&format!("select to_jsonb(({sql}))"), &[]).await?;
+    Ok(row.get::<_, Option<Value>>(0).unwrap_or_default())
 }

@@ -47,6 +47,29 @@ fn watchful() -> Config {
 }
 
 #[tokio::test]
+async fn a_generated_value_that_cannot_be_computed_costs_no_other() {
+    let bench = Bench::start(
+        "create function tenfold(n int) returns int language plpgsql immutable as
+           $$ begin if n = 2 and current_setting('app.calm', true) is distinct from 'on'
+              then raise exception 'no twos'; end if; return n * 10; end $$;
+         create table made (id int primary key, title text,
+           ten int generated always as (tenfold(id)) stored,
+           more int generated always as (id + 1) stored);
+         grant select on made to anon; alter publication supabase_realtime add table made;",
+    )
+    .await;
+    let item = json!({ "event": "*", "schema": "public", "table": "made" });
+    let room = bench.subscribe(&[item], "anon").await.unwrap();
+    bench.sql("set app.calm = 'on'; insert into made values (1), (2), (3)").await;
+    let frames = room.frames(3).await;
+    let records: Vec<_> = frames.iter().map(|frame| &frame[4]["data"]["record"]).collect();
+    assert_eq!((&records[0]["ten"], &records[0]["more"]), (&json!(10), &json!(2)));
+    assert_eq!((records[1].get("ten"), &records[1]["more"]), (None, &json!(3)));
+    assert_eq!((&records[2]["ten"], &records[2]["more"]), (&json!(30), &json!(4)));
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn columns_come_go_and_change_within_and_between_transactions() {
     let bench = Bench::start("").await;
     let room = bench.subscribe(&[todos("*")], "anon").await.unwrap();

@@ -32,6 +32,10 @@ async fn a_slot_moved_by_others_is_a_gap() {
     // A sink in the middle of a delivery keeps the stream from coming back.
     bench.recorder.open.send_replace(false);
     bench.run("insert into t values (1)").await;
+    eventually("a delivery begins", async || {
+        (bench.recorder.seen.lock().unwrap().begun > 0).then_some(())
+    })
+    .await;
     bench.run("select pg_terminate_backend(active_pid) from pg_replication_slots").await;
     eventually("the slot is free", async || {
         let active = "select count(*) from pg_replication_slots where active";
