@@ -84,13 +84,12 @@ impl Joined {
         }
         join();
         let seats = shard.rooms.entry(room).or_default();
-        match seats.iter_mut().find(|known| known.subscriber.id == seat.subscriber.id) {
-            Some(known) => Entry::Again(std::mem::replace(known, seat).user),
-            None => {
-                seats.push(seat);
-                Entry::New
-            }
+        let known = seats.iter_mut().find(|known| known.subscriber.id == seat.subscriber.id);
+        if let Some(known) = known {
+            return Entry::Again(std::mem::replace(known, seat).user);
         }
+        seats.push(seat);
+        Entry::New
     }
 
     /// Takes a channel out. Returns whose it was, if it was here.
