@@ -71,7 +71,7 @@ codes! {
     PresenceRateLimitReached,
     /// A public join where only private channels are allowed.
     PrivateOnly,
-    /// Parameters that no subscription can work with.
+    /// What was asked for is switched off, or makes no sense.
     RealtimeDisabledForConfiguration,
     /// A suspended tenant.
     RealtimeDisabledForTenant,

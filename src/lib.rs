@@ -18,6 +18,7 @@ pub mod presence;
 pub mod protocol;
 pub mod replication;
 pub mod runtime;
+pub mod secret;
 pub mod session;
 pub mod telemetry;
 pub mod tenants;

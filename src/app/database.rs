@@ -6,6 +6,7 @@ use crate::{
     config::DatabaseSettings,
     postgres::session::{self, SessionConfig, SessionError},
     runtime::{Drain, backoff::Backoff},
+    telemetry::reason,
     tenants::migrations::{self, MigrateError, Options},
 };
 
@@ -74,7 +75,7 @@ async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
     let session = SessionConfig::new("rowcast_migrations");
     let client = session::connect(&settings.connect, &session).await;
     let mut client = client.map_err(DatabaseError::Connect)?;
-    let options = Options { create_roles: settings.create_roles };
+    let options = Options { create_roles: settings.create_roles, chat: None };
     let report = migrations::run(&mut client, &options).await?;
     let applied: Vec<_> = report.steps.iter().filter(|step| step.applied).collect();
     if !report.is_unchanged() {
@@ -85,15 +86,4 @@ async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
         );
     }
     Ok(())
-}
-
-/// An error with its causes, in one line.
-pub fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -7,7 +7,6 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use self::database::DatabaseError;
-pub use self::database::reason;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -34,6 +33,7 @@ use crate::{
     presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
+    secret::Secret,
     session::{self, Services},
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
@@ -100,7 +100,9 @@ pub async fn serve(
         settings.messages.retention,
         series,
     );
-    let readiness = from_database.readiness();
+    let flows = settings.messages.broadcasts;
+    let readiness = flows.then(|| from_database.readiness());
+    let store = if flows { Store::new(pool.clone()) } else { Store::off() };
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
     let sinks = (from_database, changes.pipeline());
     let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
@@ -113,7 +115,7 @@ pub async fn serve(
     drain.spawn("publication", changes.clone().watch(drain.clone()));
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
-        messages: Messages { readiness, replays, store: Store::new(pool.clone()), janitor },
+        messages: Messages { readiness, replays, store, janitor },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
@@ -229,7 +231,7 @@ fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppErr
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
-    let secret = settings.jwt_secret.as_ref().map(config::Secret::expose);
+    let secret = settings.jwt_secret.as_ref().map(Secret::expose);
     let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
     let Some(published) = &settings.jwks_url else { return Ok(keys) };
     let address = Address::new(&published.url, published.allow_http)?;
@@ -274,7 +276,7 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
 }
 
 fn guard(settings: &config::Guard) -> Guard {
-    let secrets: Vec<&str> = settings.secrets.iter().map(config::Secret::expose).collect();
-    let refused: Vec<&str> = settings.blocklist.iter().map(config::Secret::expose).collect();
+    let secrets: Vec<&str> = settings.secrets.iter().map(Secret::expose).collect();
+    let refused: Vec<&str> = settings.blocklist.iter().map(Secret::expose).collect();
     Guard::new(&secrets, &refused)
 }

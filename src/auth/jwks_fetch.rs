@@ -120,7 +120,7 @@ impl Address {
     /// See [`AddressError`].
     pub fn new(url: &str, allow_http: bool) -> Result<Self, AddressError> {
         let mut roots = RootCertStore::empty();
-        if url.starts_with("https:") {
+        if check(url, allow_http)?.scheme() == "https" {
             // A few unreadable certificates in the system's store are normal;
             // without any, the handshake fails and says so.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

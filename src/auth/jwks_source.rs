@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::runtime::{Drain, backoff::Backoff};
+use crate::{
+    runtime::{Drain, backoff::Backoff},
+    telemetry,
+};
 
 use super::{
     jwks::Jwks,
@@ -129,7 +132,7 @@ impl JwksSource {
                 self.config.refresh
             }
             Err(error) => {
-                let error = chain(&error);
+                let error = telemetry::reason(&error);
                 tracing::warn!(host = self.address.host(), error, "key set not fetched");
                 self.state.send_modify(|state| {
                     state.rests_until = rests_until;
@@ -155,12 +158,6 @@ impl fmt::Debug for JwksSource {
         let host = self.address.host();
         f.debug_struct("JwksSource").field("host", &host).finish_non_exhaustive()
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]

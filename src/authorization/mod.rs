@@ -14,7 +14,7 @@ mod queue;
 
 use std::sync::Arc;
 
-use crate::auth::Claims;
+use crate::{auth::Claims, secret::Secret};
 
 pub use self::queue::{Authorizer, Config};
 
@@ -26,7 +26,7 @@ pub struct Caller {
     /// The caller's token.
     pub claims: Claims,
     /// The caller's request headers as a JSON object, for `request.headers`.
-    pub headers: Arc<str>,
+    pub headers: Secret,
 }
 
 /// What is allowed on a topic.

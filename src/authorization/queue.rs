@@ -13,7 +13,10 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::postgres::pool::{Pool, PoolError, ScriptError};
+use crate::{
+    postgres::pool::{Pool, PoolError, ScriptError},
+    telemetry::reason,
+};
 
 use super::{
     AuthorizeError, Caller, Rights,
@@ -223,7 +226,7 @@ impl Shared {
 }
 
 fn unavailable(error: &PoolError) -> AuthorizeError {
-    tracing::warn!(%error, "cannot check permissions");
+    tracing::warn!(error = reason(error), "cannot check permissions");
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,
@@ -245,6 +248,7 @@ mod tests {
             pool::PoolConfig,
             session::SessionConfig,
         },
+        secret::Secret,
     };
 
     /// A pool whose connections are accepted and never answered.
@@ -264,7 +268,7 @@ mod tests {
 
     fn caller(topic: &str) -> Caller {
         let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
-        Caller { topic: topic.into(), claims, headers: "{}".into() }
+        Caller { topic: topic.into(), claims, headers: Secret::new("{}") }
     }
 
     /// Lets `future` begin, and what it started do all it can without an answer.

@@ -13,8 +13,8 @@ use crate::tenants::janitor;
 /// What the database has to do with broadcasts, for sockets and REST.
 #[derive(Debug, Clone)]
 pub struct Messages {
-    /// Whether broadcasts of the database flow.
-    pub readiness: Readiness,
+    /// Whether broadcasts of the database flow; `None` where they are switched off.
+    pub readiness: Option<Readiness>,
     /// Reads stored messages for channels that join.
     pub replays: Replays,
     /// Stores broadcasts of clients.

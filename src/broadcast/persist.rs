@@ -18,6 +18,7 @@ use crate::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
+    secret::Secret,
 };
 
 /// Storing one message may take this long.
@@ -26,7 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Stores broadcasts. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Pool,
+    /// `None` where nothing that is stored would reach anybody.
+    pool: Option<Pool>,
 }
 
 /// Who sends, and to which private topic.
@@ -37,7 +39,7 @@ pub struct Sender<'a> {
     /// The sender's token.
     pub claims: &'a Claims,
     /// Its request headers as a JSON object, for `request.headers`.
-    pub headers: &'a str,
+    pub headers: &'a Secret,
 }
 
 /// Why a message was not stored. The texts are for the client, which gets
@@ -47,6 +49,9 @@ pub enum PersistError {
     /// Public channels store nothing.
     #[error("Messages can only be stored on private channels")]
     Public,
+    /// The stream leaves stored messages out, so they would reach nobody.
+    #[error("Messages cannot be stored: broadcasts of the database are switched off")]
+    Off,
     /// `persist` is neither true nor an object with a positive `ttl`.
     #[error("persist must be true or have a ttl in whole seconds")]
     Ttl,
@@ -71,7 +76,12 @@ pub enum PersistError {
 impl Store {
     /// Stores through `pool`.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool: Some(pool) }
+    }
+
+    /// Stores nothing: broadcasts of the database are switched off.
+    pub fn off() -> Self {
+        Self { pool: None }
     }
 
     /// Stores a broadcast on a private topic and returns its id. It is then on
@@ -89,6 +99,7 @@ impl Store {
         persist: Persist,
         skip: Option<&Subscriber>,
     ) -> Result<Uuid, PersistError> {
+        let pool = self.pool.as_ref().ok_or(PersistError::Off)?;
         let seconds = match persist {
             Persist::Retention => None,
             Persist::Seconds(seconds) => Some(seconds),
@@ -96,7 +107,7 @@ impl Store {
         };
         let id = Uuid::new_v4();
         let script = script(id, sender, broadcast, seconds);
-        let mut lease = Box::pin(self.pool.checkout()).await.map_err(PersistError::Unavailable)?;
+        let mut lease = Box::pin(pool.checkout()).await.map_err(PersistError::Unavailable)?;
         // Before it is stored, or the log could be faster.
         if let Some(subscriber) = skip {
             subscriber.seen.will_store(id);
@@ -147,7 +158,7 @@ fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Opti
         set("request.jwt.claims", claims.json()),
         set("request.jwt.claim.sub", claims.subject().unwrap_or_default()),
         set("request.jwt.claim.role", claims.role()),
-        set("request.headers", headers),
+        set("request.headers", headers.expose()),
         set("role", claims.role()),
     ]
     .join(", ");
@@ -180,7 +191,8 @@ mod tests {
 
     fn made(event: &str, encoding: Encoding, payload: &'static [u8], ttl: Option<u32>) -> String {
         let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
-        let sender = Sender { topic: "it's", claims: &claims, headers: r#"{"x":"\\'"}"# };
+        let headers = Secret::new(r#"{"x":"\\'"}"#);
+        let sender = Sender { topic: "it's", claims: &claims, headers: &headers };
         let broadcast =
             UserBroadcast { event: event.to_owned(), encoding, payload: payload.into() };
         script(Uuid::from_u128(7), sender, &broadcast, ttl)

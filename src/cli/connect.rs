@@ -4,11 +4,11 @@ pub(super) use crate::postgres::pool as pg;
 
 use super::Failure;
 use crate::{
-    app,
     postgres::{
         connect::ConnectConfig,
         session::{self, SessionConfig},
     },
+    telemetry,
 };
 
 /// Connects with the TLS that the settings ask for.
@@ -21,7 +21,7 @@ pub(super) async fn connect(config: &ConnectConfig) -> Result<pg::Client, Failur
                 config.host,
                 config.port,
                 config.user,
-                app::reason(&error)
+                telemetry::reason(&error)
             ),
             "check DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME, or DATABASE_URL.",
         )

@@ -2,11 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{
-    app::{self, AppError},
-    config::ConfigError,
-    tenants::migrations::MigrateError,
-};
+use crate::{app::AppError, config::ConfigError, tenants::migrations::MigrateError};
 
 /// One plain sentence and, where there is one, the next step.
 #[derive(Debug, Error)]
@@ -53,7 +49,9 @@ impl From<MigrateError> for Failure {
                 format!("as a superuser run {remedy}"),
             ),
             MigrateError::Locked => Self::new(error.to_string(), "try again when it has finished."),
-            MigrateError::TooOld(_) | MigrateError::Failed { .. } => Self::plain(error.to_string()),
+            MigrateError::TooOld(_) | MigrateError::Refused(_) | MigrateError::Failed { .. } => {
+                Self::plain(error.to_string())
+            }
         }
     }
 }
@@ -71,7 +69,7 @@ impl From<AppError> for Failure {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }
             AppError::Database(error) => Self::new(
-                format!("The database is not ready for us: {}.", app::reason(error)),
+                format!("The database is not ready for us: {}.", crate::telemetry::reason(error)),
                 "check DATABASE_URL or DB_*; ROWCAST_AUTO_MIGRATE=false leaves the SQL to you.",
             ),
         }

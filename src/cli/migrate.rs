@@ -3,7 +3,10 @@
 use super::{Failure, connect::connect, screen};
 use crate::{
     config::{Overrides, Resolved, env::Env},
-    tenants::migrations::{self, Options, Report},
+    tenants::{
+        chat_schema::Chat,
+        migrations::{self, Options, Report},
+    },
 };
 
 /// Flags of `migrate`.
@@ -16,6 +19,9 @@ pub(super) struct Args {
     /// functions auth.uid(), auth.role() and auth.jwt(), where missing
     #[arg(long)]
     create_roles: bool,
+    /// Also install the tables and functions of the chat, see docs/chat.md
+    #[arg(long)]
+    chat: bool,
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
@@ -29,13 +35,15 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let resolved = Resolved::read(&Env, &overrides)?;
     let create_roles = resolved.flag("ROWCAST_CREATE_ROLES")?;
     let mut client = connect(&resolved.database()?).await?;
-    let report = migrations::run(&mut client, &Options { create_roles }).await?;
-    screen::line(describe(&report));
+    let publication = resolved.value("ROWCAST_PUBLICATION").unwrap_or_default().to_owned();
+    let chat = args.chat.then_some(Chat { publication, general_room: false });
+    let report = migrations::run(&mut client, &Options { create_roles, chat }).await?;
+    screen::line(describe(&report, args.chat));
     Ok(())
 }
 
 /// One line for each thing, what was done now standing out.
-fn describe(report: &Report) -> String {
+fn describe(report: &Report, chat: bool) -> String {
     let mut lines = Vec::new();
     let mut done = |what: &str, names: &[String]| {
         for name in names {
@@ -57,10 +65,12 @@ fn describe(report: &Report) -> String {
         lines
             .push("  The objects of Supabase Realtime were found and left as they are.".to_owned());
     }
-    lines.push(if report.is_unchanged() {
-        "The schema realtime was up to date.".to_owned()
-    } else {
-        "The schema realtime is up to date now.".to_owned()
+    let what = if chat { "The schemas realtime and chat" } else { "The schema realtime" };
+    lines.push(match (report.is_unchanged(), chat) {
+        (true, false) => format!("{what} was up to date."),
+        (true, true) => format!("{what} were up to date."),
+        (false, false) => format!("{what} is up to date now."),
+        (false, true) => format!("{what} are up to date now."),
     });
     lines.join("\n")
 }

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::{Failure, dev, screen};
 use crate::{
-    config::{Overrides, Resolved, Secret, env::Env},
+    config::{Overrides, Resolved, env::Env},
     runtime::clock,
+    secret::Secret,
 };
 
 /// Ten years: for keys that are part of an application.
@@ -45,7 +46,7 @@ pub(super) enum Expiry {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let secret = match &args.secret {
-        Some(secret) => Secret::new(secret),
+        Some(secret) => Secret::new(secret.as_str()),
         None => configured()?,
     };
     let life = match args.role.as_str() {

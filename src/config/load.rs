@@ -11,11 +11,14 @@ use serde_json::{Map, Value};
 use super::{
     ChangeSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
     ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
-    Resolved, Secret, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
+    Resolved, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
-use crate::auth::{
-    jwks::{Jwks, JwksError},
-    jwks_fetch,
+use crate::{
+    auth::{
+        jwks::{Jwks, JwksError},
+        jwks_fetch,
+    },
+    secret::Secret,
 };
 
 impl Settings {

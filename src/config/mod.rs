@@ -13,7 +13,6 @@ pub mod knob;
 mod load;
 mod parse;
 mod resolve;
-mod secret;
 mod settings;
 pub mod tables;
 pub mod vars;
@@ -21,7 +20,6 @@ pub mod vars;
 pub use self::{
     error::ConfigError,
     resolve::{InForce, Origin, Overrides, Resolved},
-    secret::Secret,
     settings::{
         ChangeSettings, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings,
         LogFormat, LogSettings, MessageSettings, ReplicationSettings, Settings, SocketSettings,

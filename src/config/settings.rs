@@ -6,8 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::Secret;
-use crate::{auth::Jwks, postgres::connect::ConnectConfig};
+use crate::{auth::Jwks, postgres::connect::ConnectConfig, secret::Secret};
 
 /// Everything that `serve` and `dev` need.
 #[derive(Debug, Clone)]

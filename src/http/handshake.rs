@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use crate::{
     error_code::ErrorCode,
     protocol::Vsn,
+    secret::Secret,
     session::{Credentials, Services, token},
 };
 
@@ -83,7 +84,8 @@ pub async fn check(
         let (text, code) = ("Too many joins per second", ErrorCode::JoinsRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }
-    let credentials = Credentials { token: token.into(), headers: extra(headers) };
+    let credentials =
+        Credentials { token: Secret::new(token), headers: Secret::new(extra(headers)) };
     Ok(Accepted { services: Arc::clone(services), vsn, credentials })
 }
 

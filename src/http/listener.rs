@@ -12,7 +12,7 @@ use tokio::{
 };
 use tower_service::Service as _;
 
-use crate::runtime::Drain;
+use crate::{runtime::Drain, telemetry::reason};
 
 /// The least that hyper needs for a request's head.
 const SMALLEST_HEAD: usize = 8192;
@@ -88,7 +88,7 @@ async fn connection(
     tokio::select! {
         ended = serving.as_mut() => {
             if let Err(error) = ended {
-                tracing::debug!(%error, "connection ended");
+                tracing::debug!(error = reason(&error), "connection ended");
             }
         }
         () = drain.started() => {

@@ -17,14 +17,14 @@ use postgres_protocol::message::frontend;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::{TcpSocket, TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     connect::{ConnectConfig, SslMode},
-    tls,
+    tcp, tls,
 };
 
 /// One way to connect.
@@ -99,20 +99,28 @@ pub async fn dial(
     encryption: Encryption,
     limit: Duration,
 ) -> Result<Transport, DialError> {
-    timeout(limit, connect(config, encryption)).await.map_err(|_| DialError::Timeout(limit))?
+    timeout(limit, connect(config, encryption, limit))
+        .await
+        .map_err(|_| DialError::Timeout(limit))?
 }
 
 fn is_unix(config: &ConnectConfig) -> bool {
     config.host.starts_with('/')
 }
 
-async fn connect(config: &ConnectConfig, encryption: Encryption) -> Result<Transport, DialError> {
+async fn connect(
+    config: &ConnectConfig,
+    encryption: Encryption,
+    limit: Duration,
+) -> Result<Transport, DialError> {
     if is_unix(config) {
         let path = Path::new(&config.host).join(format!(".s.PGSQL.{}", config.port));
         let stream = UnixStream::connect(path).await.map_err(DialError::Unreachable)?;
         return Ok(Transport::Unix(stream));
     }
-    let mut stream = tcp(config).await.map_err(DialError::Unreachable)?;
+    let addresses = lookup_host((config.host.as_str(), config.port)).await;
+    let addresses: Vec<_> = addresses.map_err(DialError::Unreachable)?.collect();
+    let mut stream = tcp::connect(&addresses, limit).await.map_err(DialError::Unreachable)?;
     if encryption == Encryption::Plain {
         return Ok(Transport::Tcp(stream));
     }
@@ -135,20 +143,6 @@ async fn connect(config: &ConnectConfig, encryption: Encryption) -> Result<Trans
         .peer_certificates()
         .and_then(|chain| tls::server_end_point(chain.first()?, client.crypto_provider()));
     Ok(Transport::Tls { stream: Box::new(stream), end_point })
-}
-
-async fn tcp(config: &ConnectConfig) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in lookup_host((config.host.as_str(), config.port)).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_keepalive(true)?;
-        socket.set_nodelay(true)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {

@@ -9,6 +9,7 @@ pub mod dial;
 pub mod pgoutput;
 pub mod pool;
 pub mod session;
+mod tcp;
 mod tls;
 pub mod types;
 pub mod value;

@@ -88,9 +88,10 @@ impl From<SessionError> for PoolError {
 /// Why a script with a time limit has no rows.
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
-    /// The server refused, or the connection broke.
-    #[error(transparent)]
-    Failed(#[from] Error),
+    /// The server refused, or the connection broke. PostgreSQL's own words are
+    /// left out, for they may quote what a client sent.
+    #[error("{}", failed(.0))]
+    Failed(Error),
     /// Nothing came, although the server was to give up by itself.
     #[error("the server does not answer")]
     Silent,
@@ -103,6 +104,19 @@ impl ScriptError {
             Self::Failed(error) => error.code().map(SqlState::code),
             Self::Silent => None,
         }
+    }
+}
+
+impl From<Error> for ScriptError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn failed(error: &Error) -> String {
+    match error.code() {
+        Some(code) => format!("the server refused (SQLSTATE {})", code.code()),
+        None => crate::telemetry::reason(error),
     }
 }
 

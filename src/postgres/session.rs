@@ -13,6 +13,8 @@ use tokio_postgres::{
     tls::{ChannelBinding, TlsConnect, TlsStream},
 };
 
+use crate::telemetry::reason;
+
 use super::{
     connect::ConnectConfig,
     dial::{DialError, Encryption, Transport, attempts, dial, refuses_encryption},
@@ -139,7 +141,7 @@ async fn attempt(
     crate::runtime::spawn("postgres", async move {
         if let Err(error) = connection.await {
             // Whoever uses the client sees the failure; this is for the operator.
-            tracing::debug!(%error, "connection to postgres closed");
+            tracing::debug!(error = reason(&error), "connection to postgres closed");
         }
     });
     // SET instead of the startup packet's `options`: poolers refuse those.

@@ -35,7 +35,8 @@ impl Shared {
                 break;
             }
             if let Err(error) = generated::fill(&self.catalog, rows, &wanted).await {
-                tracing::warn!(%error, "cannot compute generated columns, trying again");
+                let error = error.without_values();
+                tracing::warn!(error, "cannot compute generated columns, trying again");
                 tokio::time::sleep(RETRY).await;
             }
         }

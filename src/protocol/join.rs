@@ -7,11 +7,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::secret::Secret;
+
 /// A join request.
 #[derive(Debug, Default)]
 pub struct Join {
     /// The token to use for this channel; `None` means the connection's.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// True for joins without `config`, where the topic names a table.
     pub is_legacy: bool,
     /// RLS authorization wanted, and a namespace of its own.
@@ -160,7 +162,7 @@ impl Join {
         &mut self,
         access: Option<&RawValue>,
         user: Option<&RawValue>,
-    ) -> Option<String> {
+    ) -> Option<Secret> {
         let mut text = |name, value: Option<&RawValue>| {
             let parsed = value.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
             if value.is_some() && parsed.is_none() {
@@ -173,7 +175,7 @@ impl Join {
         if first.is_some_and(|token| token.starts_with("sb_")) {
             return None;
         }
-        user.or(access)
+        user.or(access).map(Secret::new)
     }
 
     fn flag(&mut self, name: &'static str, value: Option<&RawValue>) -> bool {
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_user_token_wins_and_api_keys_are_no_tokens() {
-        let token = |payload: &str| parse(payload).token;
+        let token = |payload: &str| parse(payload).token.map(|token| token.expose().to_owned());
         assert_eq!(token(r#"{"access_token":"a","user_token":"u"}"#).as_deref(), Some("u"));
         assert_eq!(token(r#"{"access_token":"a"}"#).as_deref(), Some("a"));
         assert_eq!(token(r#"{"access_token":null,"user_token":"sb_x"}"#), None);

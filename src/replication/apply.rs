@@ -8,6 +8,7 @@ use super::{
     link::{Event, Link},
     metrics::Series,
     position::Lsn,
+    prepare::History,
     sink::ChangeSink,
     transaction::{Assembler, Step},
 };
@@ -23,6 +24,8 @@ pub(super) enum Ended {
     Drained,
     /// The stream broke.
     Broken(StreamError),
+    /// The link ended without a reason: the guard stopped it, or its task panicked.
+    Stopped,
 }
 
 /// Changes that are handed over together, if they are there already.
@@ -40,10 +43,12 @@ struct Group {
 }
 
 /// Runs until the stream breaks or a drain begins. A batch is never abandoned
-/// half delivered: the loop only ends between two.
+/// half delivered: the loop only ends between two. What `history` says is true
+/// at every await, so that a sink that panics costs nothing.
 pub(super) async fn apply<S: ChangeSink>(
     link: &mut Link,
     assembler: &mut Assembler,
+    history: &mut History,
     sink: &S,
     drain: &Drain,
     series: &Series,
@@ -56,21 +61,22 @@ pub(super) async fn apply<S: ChangeSink>(
         };
         let mut group = Group::default();
         match event {
-            Some(event) => group.take(event, assembler, series),
-            // Stopped from elsewhere: the guard.
-            None => return Ended::Broken(StreamError::OverBudget),
+            Some(event) => group.take(event, assembler),
+            None => return Ended::Stopped,
         }
         // What came while the sink was busy goes together.
         while group.has_room()
             && let Ok(event) = link.events.try_recv()
         {
-            group.take(event, assembler, series);
+            group.take(event, assembler);
         }
         if !group.batches.is_empty() {
             sink.deliver_all(&group.batches).await;
+            group.count(series);
         }
+        history.progress = assembler.progress();
         if let Some(lsn) = group.confirm {
-            link.confirm(lsn);
+            history.confirmed = Some(link.confirm(lsn));
         }
         if let Some(error) = group.broken {
             return Ended::Broken(error);
@@ -83,7 +89,7 @@ impl Group {
         self.broken.is_none() && self.changes < GROUP
     }
 
-    fn take(&mut self, event: Event, assembler: &mut Assembler, series: &Series) {
+    fn take(&mut self, event: Event, assembler: &mut Assembler) {
         let (frame, place) = match event {
             Event::Frame(frame, place) => (frame, place),
             Event::End(error) => {
@@ -94,7 +100,7 @@ impl Group {
         self.places.push(place);
         match frame {
             Frame::Data { message, .. } => {
-                self.broken = self.assemble(assembler, series, &message).err();
+                self.broken = self.assemble(assembler, &message).err();
             }
             // Everything up to there has been sent, came through the same
             // queue, and is handed off first: other tables' log is no longer needed.
@@ -108,7 +114,6 @@ impl Group {
     fn assemble(
         &mut self,
         assembler: &mut Assembler,
-        series: &Series,
         message: &bytes::Bytes,
     ) -> Result<(), StreamError> {
         let (batch, confirm) = match assembler.push(pgoutput::decode(message)?)? {
@@ -117,15 +122,21 @@ impl Group {
             Step::End { batch, confirm } => (batch, Some(confirm)),
         };
         if let Some(batch) = batch {
-            series.changes.inc_by(batch.changes.len() as u64);
-            if batch.is_last {
-                series.transactions.inc();
-                series.last_commit.set(batch.committed_at / 1_000_000);
-            }
             self.changes += batch.changes.len();
             self.batches.push(batch);
         }
         self.confirm = confirm.or(self.confirm);
         Ok(())
+    }
+
+    /// Counts what was delivered.
+    fn count(&self, series: &Series) {
+        for batch in &self.batches {
+            series.changes.inc_by(batch.changes.len() as u64);
+            if batch.is_last {
+                series.transactions.inc();
+                series.last_commit.set(batch.committed_at / 1_000_000);
+            }
+        }
     }
 }

@@ -32,6 +32,9 @@ pub struct Config {
     pub status_interval: Duration,
     /// Longest time to connect and log in.
     pub connect_timeout: Duration,
+    /// When nothing was confirmed for this long although rows are there, the
+    /// server is asked whether it is shutting down.
+    pub stuck_after: Duration,
     /// Rows received but not yet applied, in bytes.
     pub queue_bytes: u32,
     /// Most changes of a batch.
@@ -82,6 +85,7 @@ impl Config {
             wal_budget_interval: Duration::from_secs(30),
             status_interval: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            stuck_after: Duration::from_secs(10),
             queue_bytes: 8 << 20,
             batch_changes: 1_000,
             batch_bytes: 1 << 20,

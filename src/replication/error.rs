@@ -1,6 +1,6 @@
 //! Why a stream does not run.
 
-use super::transaction::AssembleError;
+use super::{publication::identifier, transaction::AssembleError};
 use crate::postgres::{pgoutput::DecodeError, wire::WireError};
 
 /// Why a stream ended or did not start.
@@ -28,36 +28,40 @@ pub(super) enum StreamError {
     #[error("the server's answer to {0} cannot be read")]
     Answer(&'static str),
     /// Another process streams from the slot.
-    #[error("replication slot {name} is in use by another process")]
+    #[error("replication slot {} is in use by another process", identifier(name))]
     SlotInUse {
         /// The slot.
         name: String,
     },
     /// The slot's name belongs to something else.
-    #[error("replication slot {name} belongs to plugin {plugin} of database {database}")]
+    #[error(
+        "replication slot {} belongs to plugin {plugin} of database {database}",
+        identifier(name)
+    )]
     SlotForeign {
         /// The slot.
         name: String,
-        /// Its plugin.
+        /// Its plugin, quoted.
         plugin: String,
-        /// Its database.
+        /// Its database, quoted.
         database: String,
     },
     /// A publication is missing and must not be created.
-    #[error("publication {name} does not exist")]
+    #[error("publication {} does not exist", identifier(name))]
     PublicationMissing {
         /// The publication.
         name: String,
     },
     /// A publication is not as it should be and cannot be mended.
     #[error(
-        "publication {name} is missing or holds other tables, and {user} may not change that \
-         ({message}): run `{remedy}` as a superuser, once"
+        "publication {} is missing or holds other tables, and {user} may not change that \
+         ({message}): run `{remedy}` as a superuser, once",
+        identifier(name)
     )]
     PublicationDenied {
         /// The publication.
         name: String,
-        /// Our user.
+        /// Our user, quoted.
         user: String,
         /// PostgreSQL's words.
         message: String,
@@ -67,12 +71,15 @@ pub(super) enum StreamError {
     /// The table of a publication is missing.
     #[error("the table {table} does not exist: run `rowcast migrate`")]
     TableMissing {
-        /// The table.
+        /// The table, quoted.
         table: String,
     },
     /// The budget guard gave the slot up.
     #[error("the slot held back more log than its budget and was dropped")]
     OverBudget,
+    /// A bug. The panic itself was printed where it happened.
+    #[error("the stream's {0} panicked")]
+    Panicked(&'static str),
 }
 
 impl StreamError {
@@ -84,7 +91,8 @@ impl StreamError {
             | Self::Assemble(_)
             | Self::InRecovery
             | Self::SlotInUse { .. }
-            | Self::OverBudget => true,
+            | Self::OverBudget
+            | Self::Panicked(_) => true,
             Self::WalLevel { .. }
             | Self::Answer(_)
             | Self::SlotForeign { .. }
@@ -104,13 +112,6 @@ impl StreamError {
 
     /// The whole chain of reasons in one line.
     pub(super) fn reason(&self) -> String {
-        let mut reason = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            reason.push_str(": ");
-            reason.push_str(&error.to_string());
-            source = error.source();
-        }
-        reason
+        crate::telemetry::reason(self)
     }
 }

@@ -33,6 +33,8 @@ impl Guard {
     /// Cancel safe between checks, and what it leaves half done the next start
     /// finds: a slot over budget is dropped then too.
     pub(super) async fn run(self) {
+        // Without a guard there is no stream, also when the guard panicked.
+        let _stops = self.stop_link.clone().drop_guard();
         let Some(budget) = self.config.wal_budget_bytes else {
             return std::future::pending().await;
         };
@@ -54,9 +56,7 @@ impl Guard {
         let startup = startup(&self.config, Mode::Sql);
         let mut connection = Connection::open(&self.config.connect, &startup).await?;
         let Some(found) = slot::find(&mut connection, name).await? else { return Ok(()) };
-        // A long transaction of somebody else also holds log back, but then a
-        // new slot would help nobody: it is our own lag that counts here.
-        if found.held <= budget || found.behind <= budget {
+        if !found.is_over(budget) {
             // Since version 18 a stream goes on without a publication that was
             // dropped, and nothing else would tell.
             let config = &self.config;

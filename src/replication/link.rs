@@ -2,10 +2,12 @@
 //!
 //! It answers the server whatever the sink does: reports go out on its own
 //! timer and at once when asked. Reading stops when the queue to the apply
-//! loop is full, which is counted in bytes, and the server then waits too.
+//! loop is full, which is counted in bytes, and the server then waits too. It
+//! hangs up on a server that would wait for ever, see [`super::shutdown`].
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinHandle,
@@ -13,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{metrics::Series, position::Lsn};
+use super::{config::Config, metrics::Series, position::Lsn, shutdown::Watch};
 use crate::{
     postgres::{
         pgoutput::{Frame, StatusUpdate},
@@ -46,24 +48,18 @@ pub(super) struct Link {
     pub(super) events: mpsc::Receiver<Event>,
     confirmed: watch::Sender<Lsn>,
     stop: CancellationToken,
+    up: Gauge,
     task: JoinHandle<()>,
 }
 
-/// How a link behaves.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    /// Longest time between reports.
-    pub(super) heartbeat: Duration,
-    /// Bytes in the queue.
-    pub(super) queue_bytes: u32,
-}
-
 impl Link {
-    /// Starts the task. Nothing before `confirmed` is needed again.
+    /// Starts the task. Nothing before `confirmed` is needed again; `heartbeat`
+    /// is the longest time between reports.
     pub(super) fn start(
         stream: ReplicationStream,
+        config: &Arc<Config>,
         confirmed: Lsn,
-        pace: Pace,
+        heartbeat: Duration,
         series: Series,
     ) -> Self {
         let (sender, events) = mpsc::channel(QUEUE_FRAMES);
@@ -74,8 +70,9 @@ impl Link {
             events: sender,
             confirmed: watched,
             stop: stop.clone(),
-            room: Arc::new(Semaphore::new(pace.queue_bytes.max(1) as usize)),
-            pace,
+            room: Arc::new(Semaphore::new(config.queue_bytes.max(1) as usize)),
+            config: Arc::clone(config),
+            heartbeat,
             series,
             wal_end: 0,
             owes: false,
@@ -83,27 +80,31 @@ impl Link {
             last_status: Instant::now(),
             last_heard: Instant::now(),
         };
+        let up = pump.series.up.clone();
+        up.set(1);
         let task = runtime::spawn("replication-link", pump.run());
-        Self { events, confirmed, stop, task }
+        Self { events, confirmed, stop, up, task }
     }
 
-    /// Lets the server forget everything before `lsn`. Never goes back.
-    pub(super) fn confirm(&self, lsn: Lsn) {
+    /// Lets the server forget everything before `lsn`. Never goes back. Returns
+    /// what is confirmed now.
+    pub(super) fn confirm(&self, lsn: Lsn) -> Lsn {
         self.confirmed.send_if_modified(|confirmed| {
             let is_ahead = lsn > *confirmed;
             *confirmed = lsn.max(*confirmed);
             is_ahead
         });
-    }
-
-    /// What was confirmed.
-    pub(super) fn confirmed(&self) -> Lsn {
         *self.confirmed.borrow()
     }
 
     /// To end the link from elsewhere.
     pub(super) fn stopper(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// True if somebody ended it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// Reports what is confirmed and hangs up.
@@ -119,6 +120,7 @@ impl Drop for Link {
     /// A link nobody reads from hangs up, also when the apply loop panicked.
     fn drop(&mut self) {
         self.stop.cancel();
+        self.up.set(0);
     }
 }
 
@@ -128,7 +130,8 @@ struct Pump {
     confirmed: watch::Receiver<Lsn>,
     stop: CancellationToken,
     room: Arc<Semaphore>,
-    pace: Pace,
+    config: Arc<Config>,
+    heartbeat: Duration,
     series: Series,
     /// The server's end of log as last heard.
     wal_end: u64,
@@ -142,14 +145,20 @@ struct Pump {
 
 impl Pump {
     async fn run(mut self) {
-        match self.pump().await {
+        let ended = self.pump().await;
+        // The sink may take its time to see it.
+        self.series.up.set(0);
+        match ended {
             Ok(()) => {
                 let _ = self.report(false).await;
                 self.stream.finish(GOODBYE).await;
             }
             Err(error) => {
+                // Hangs up first: the queue may have no room for long.
+                let Self { stream, events, .. } = self;
+                drop(stream);
                 // Nobody listens any more during a drain.
-                let _ = self.events.send(Event::End(error)).await;
+                let _ = events.send(Event::End(error)).await;
             }
         }
     }
@@ -159,8 +168,10 @@ impl Pump {
         // Says at once where we are, as the server's own client does.
         self.report(false).await?;
         let (room, events) = (Arc::clone(&self.room), self.events.clone());
+        let watch = Watch::new(Arc::clone(&self.config), self.confirmed.clone(), Arc::clone(&room));
+        let mut stuck = pin!(watch.stuck());
         let mut waiting: Option<Frame> = None;
-        let mut due = self.last_status + self.pace.heartbeat;
+        let mut due = self.last_status + self.heartbeat;
         loop {
             tokio::select! {
                 biased;
@@ -181,9 +192,9 @@ impl Pump {
                     let ask = waiting.is_none() && silence > SILENCE && !self.asked;
                     self.asked |= ask;
                     self.report(ask).await?;
-                    due = self.last_status + self.pace.heartbeat;
+                    due = self.last_status + self.heartbeat;
                 }
-                place = place(&room, &events, cost(waiting.as_ref(), self.pace)),
+                place = place(&room, &events, cost(waiting.as_ref(), self.config.queue_bytes)),
                     if waiting.is_some() =>
                 {
                     let (Some((permit, slot)), Some(frame)) = (place, waiting.take()) else {
@@ -199,10 +210,11 @@ impl Pump {
                     if matches!(frame, Frame::KeepAlive { reply: true, .. }) {
                         self.owes = true;
                         self.report(false).await?;
-                        due = self.last_status + self.pace.heartbeat;
+                        due = self.last_status + self.heartbeat;
                     }
                     waiting = Some(frame);
                 }
+                error = &mut stuck => return Err(error),
             }
         }
     }
@@ -232,10 +244,10 @@ impl Pump {
     }
 }
 
-fn cost(frame: Option<&Frame>, pace: Pace) -> u32 {
+fn cost(frame: Option<&Frame>, queue_bytes: u32) -> u32 {
     let Some(Frame::Data { message, .. }) = frame else { return 0 };
     // A row larger than the whole queue has it to itself.
-    u32::try_from(message.len()).unwrap_or(u32::MAX).min(pace.queue_bytes.max(1))
+    u32::try_from(message.len()).unwrap_or(u32::MAX).min(queue_bytes.max(1))
 }
 
 /// Waits for room in bytes and in frames. Cancel safe: nothing is taken until both are there.

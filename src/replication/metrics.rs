@@ -10,6 +10,7 @@ use crate::telemetry::{TenantLabel, tenant_label};
 /// The metric families. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
+    up: Family<TenantLabel, Gauge>,
     lag: Family<TenantLabel, Gauge>,
     last_commit: Family<TenantLabel, Gauge>,
     transactions: Family<TenantLabel, Counter>,
@@ -21,6 +22,7 @@ pub struct Metrics {
 /// One tenant's series.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
+    pub(super) up: Gauge,
     pub(super) lag: Gauge,
     pub(super) last_commit: Gauge,
     pub(super) transactions: Counter,
@@ -33,6 +35,11 @@ impl Metrics {
     /// Adds the families to a registry.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        registry.register(
+            "realtime_replication_up",
+            "1 while changes stream from the database, otherwise 0",
+            metrics.up.clone(),
+        );
         registry.register_with_unit(
             "realtime_replication_lag",
             "Log written by the server and not yet confirmed",
@@ -41,18 +48,18 @@ impl Metrics {
         );
         registry.register_with_unit(
             "realtime_replication_last_commit_timestamp",
-            "When the last delivered transaction committed, since 1970",
+            "When the last transaction committed that was handed on, since 1970",
             Unit::Seconds,
             metrics.last_commit.clone(),
         );
         registry.register(
             "realtime_replication_transactions",
-            "Transactions delivered",
+            "Transactions handed on, with or without subscribers",
             metrics.transactions.clone(),
         );
         registry.register(
             "realtime_replication_changes",
-            "Row changes delivered",
+            "Row changes handed on, with or without subscribers",
             metrics.changes.clone(),
         );
         registry.register(
@@ -71,6 +78,7 @@ impl Metrics {
     pub(super) fn series(&self, tenant: &str) -> Series {
         let labels = tenant_label(tenant);
         Series {
+            up: self.up.get_or_create_owned(&labels),
             lag: self.lag.get_or_create_owned(&labels),
             last_commit: self.last_commit.get_or_create_owned(&labels),
             transactions: self.transactions.get_or_create_owned(&labels),

@@ -61,11 +61,16 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, StreamError> {
     let startup = startup(config, Mode::Replication);
     let mut connection = Connection::open(&config.connect, &startup).await?;
-    let wal_sender_timeout = check_settings(&mut connection).await?;
-    let (system_id, timeline) = identify(&mut connection).await?;
+    let Settings { wal_sender_timeout, is_standby } = check_settings(&mut connection).await?;
+    let (system_id, timeline, end) = identify(&mut connection).await?;
     if let Some(old) = history.epoch
         && (old.system_id, old.timeline) != (system_id, timeline)
     {
+        history.note(Gap::NewHistory);
+    }
+    // A data folder that was put back is the same system on the same timeline,
+    // with less log than we have confirmed. A standby just may not be there yet.
+    if !is_standby && history.confirmed.is_some_and(|ours| end < ours) {
         history.note(Gap::NewHistory);
     }
     publication::ensure(&mut connection, &config.publications, config.create_publications).await?;
@@ -93,14 +98,21 @@ pub(super) fn startup(config: &Config, mode: Mode) -> Startup {
     }
 }
 
-async fn identify(connection: &mut Connection) -> Result<(u64, u32), StreamError> {
+/// The cluster's identity, its timeline, and the end of its log on disk.
+async fn identify(connection: &mut Connection) -> Result<(u64, u32, Lsn), StreamError> {
     let rows = connection.query("IDENTIFY_SYSTEM").await?;
-    let unreadable = StreamError::Answer("IDENTIFY_SYSTEM");
-    rows.parse(0, 0).zip(rows.parse(0, 1)).ok_or(unreadable)
+    let read = || Some((rows.parse(0, 0)?, rows.parse(0, 1)?, rows.parse(0, 2)?));
+    read().ok_or(StreamError::Answer("IDENTIFY_SYSTEM"))
 }
 
-/// Checks that the server can stream and returns `wal_sender_timeout`.
-async fn check_settings(connection: &mut Connection) -> Result<Duration, StreamError> {
+/// What matters of how a server is set up.
+struct Settings {
+    wal_sender_timeout: Duration,
+    is_standby: bool,
+}
+
+/// Checks that the server can stream.
+async fn check_settings(connection: &mut Connection) -> Result<Settings, StreamError> {
     if connection.server_version() >= 140_000 {
         // So that a backend that waits to create a slot notices when we are
         // gone. Some systems cannot do it; they only take longer.
@@ -121,10 +133,12 @@ async fn check_settings(connection: &mut Connection) -> Result<Duration, StreamE
     }
     // Asked before the timeline: a promotion after it would go by unseen.
     // From 16 on a standby can stream as it is.
-    if rows.text(0, 2) == Some("t") && connection.server_version() < 160_000 {
+    let is_standby = rows.text(0, 2) == Some("t");
+    if is_standby && connection.server_version() < 160_000 {
         return Err(StreamError::InRecovery);
     }
-    Ok(Duration::from_millis(rows.parse(0, 1).unwrap_or(60_000)))
+    let wal_sender_timeout = Duration::from_millis(rows.parse(0, 1).unwrap_or(60_000));
+    Ok(Settings { wal_sender_timeout, is_standby })
 }
 
 /// Finds or makes the slot and returns its confirmed position.
@@ -161,7 +175,7 @@ async fn ensure_slot(
         if found.is_active {
             return Err(StreamError::SlotInUse { name: name.clone() });
         }
-        let over = config.wal_budget_bytes.is_some_and(|budget| found.held > budget);
+        let over = config.wal_budget_bytes.is_some_and(|budget| found.is_over(budget));
         if found.is_lost {
             tracing::error!(
                 slot = name,

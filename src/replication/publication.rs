@@ -62,11 +62,11 @@ async fn change(
         literal(table),
     );
     let rows = connection.query(&sql).await?;
+    let table = format!("{}.{}", identifier(schema), identifier(table));
     if rows.is_empty() {
-        return Err(StreamError::TableMissing { table: format!("{schema}.{table}") });
+        return Err(StreamError::TableMissing { table });
     }
     let is = |column| rows.text(0, column) == Some("t");
-    let table = format!("{}.{}", identifier(schema), identifier(table));
     Ok(match (is(0), is(1), is(2), is(3)) {
         (false, ..) => Some(format!("CREATE PUBLICATION {name} FOR TABLE {table}")),
         // Cannot be altered. Both in one transaction, so that the name always
@@ -81,8 +81,8 @@ async fn change(
 
 /// Our user, and the grant with which it could create publications.
 async fn missing_grant(connection: &mut Connection) -> Result<(String, String), WireError> {
-    let sql = "SELECT current_user, format('GRANT CREATE ON DATABASE \"%s\" TO \"%s\"', \
-               current_database(), current_user)";
+    let sql = "SELECT quote_ident(current_user), \
+               format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)";
     let rows = connection.query(sql).await?;
     let text = |column| rows.text(0, column).unwrap_or_default().to_owned();
     Ok((text(0), text(1)))

@@ -26,6 +26,15 @@ pub(super) struct Slot {
     pub(super) behind: u64,
 }
 
+impl Slot {
+    /// True if giving the slot up would free more log than `budget`. A long
+    /// transaction of somebody else also holds log back, but then a new slot
+    /// would help nobody: it is our own lag that counts.
+    pub(super) fn is_over(&self, budget: u64) -> bool {
+        self.held > budget && self.behind > budget
+    }
+}
+
 /// Finds a slot of this database.
 pub(super) async fn find(
     connection: &mut Connection,
@@ -47,7 +56,7 @@ pub(super) async fn find(
     }
     if rows.text(0, 2) != Some("t") {
         // A physical slot has neither plugin nor database.
-        let text = |column| rows.text(0, column).unwrap_or("(none)").to_owned();
+        let text = |column| rows.text(0, column).map_or("(none)".to_owned(), identifier);
         let (plugin, database) = (text(0), text(1));
         return Err(StreamError::SlotForeign { name: name.to_owned(), plugin, database });
     }

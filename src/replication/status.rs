@@ -42,7 +42,7 @@ pub enum Status {
         /// What to change.
         reason: Arc<str>,
     },
-    /// Ended for good: by a drain, or because the sink panicked.
+    /// Ended for good: by a drain.
     Stopped,
 }
 

@@ -1,7 +1,8 @@
 //! Keeps one stream running until a drain.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -10,7 +11,7 @@ use super::{
     config::Config,
     error::StreamError,
     guard::Guard,
-    link::{Link, Pace},
+    link::Link,
     metrics::{Metrics, Series},
     prepare::{History, Prepared, prepare},
     sink::ChangeSink,
@@ -36,6 +37,8 @@ pub struct Worker<S> {
     history: History,
     /// Since when the slot has been somebody else's.
     held_since: Option<Instant>,
+    /// Why there is no stream, as logged; none while there is one.
+    reason: Option<String>,
 }
 
 impl<S: ChangeSink> Worker<S> {
@@ -50,6 +53,7 @@ impl<S: ChangeSink> Worker<S> {
             status,
             history: History::default(),
             held_since: None,
+            reason: None,
         };
         drain.spawn("replication", worker.run());
         handle
@@ -70,8 +74,12 @@ impl<S: ChangeSink> Worker<S> {
             let pause = match prepared {
                 Ok(prepared) => {
                     self.held_since = None;
+                    self.reason = None;
                     let begun = Instant::now();
-                    let Ended::Broken(error) = Box::pin(self.stream(prepared)).await else {
+                    // Nothing of ours is half done at an await; a sink sees to itself.
+                    let stream = AssertUnwindSafe(Box::pin(self.stream(prepared)));
+                    let panicked = |_| Err(StreamError::Panicked("sink"));
+                    let Err(error) = stream.catch_unwind().await.unwrap_or_else(panicked) else {
                         break;
                     };
                     // A stream that breaks at once, again and again, is a failed attempt.
@@ -100,19 +108,18 @@ impl<S: ChangeSink> Worker<S> {
         // Dropping the worker says that it stopped.
     }
 
-    /// Streams until it breaks or a drain begins.
-    async fn stream(&mut self, prepared: Prepared) -> Ended {
+    /// Streams until it breaks or (Ok) a drain begins.
+    async fn stream(&mut self, prepared: Prepared) -> Result<(), StreamError> {
         let Prepared { stream, start, wal_sender_timeout } = prepared;
         let epoch = start.epoch;
         let mut heartbeat = self.config.status_interval;
         if !wal_sender_timeout.is_zero() {
             heartbeat = heartbeat.min(wal_sender_timeout / 3);
         }
-        let pace = Pace { heartbeat, queue_bytes: self.config.queue_bytes };
         // Never report less than we confirmed before: the server skips what it
         // sends again, and so do we.
         let confirmed = self.history.confirmed.unwrap_or(start.from);
-        let mut link = Link::start(stream, confirmed, pace, self.series.clone());
+        let mut link = Link::start(stream, &self.config, confirmed, heartbeat, self.series.clone());
         let guard = Guard {
             config: Arc::clone(&self.config),
             stop_link: link.stopper(),
@@ -129,17 +136,20 @@ impl<S: ChangeSink> Worker<S> {
 
         let limits = Limits { changes: self.config.batch_changes, bytes: self.config.batch_bytes };
         let mut assembler = Assembler::new(epoch, self.history.progress, limits);
-        let ended = apply(&mut link, &mut assembler, &self.sink, &self.drain, &self.series).await;
-        self.history.progress = assembler.progress();
-        self.history.confirmed = Some(link.confirmed());
-        if matches!(ended, Ended::Broken(StreamError::OverBudget)) {
+        let Self { history, sink, drain, series, .. } = self;
+        let ended = apply(&mut link, &mut assembler, history, sink, drain, series).await;
+        let result = match ended {
+            Ended::Drained => Ok(()),
+            Ended::Broken(error) => Err(error),
+            Ended::Stopped if !link.is_stopped() => Err(StreamError::Panicked("link")),
             // It has stopped the link and is dropping the slot.
-            let _ = guard.await;
-        } else {
-            drop(guard);
-        }
+            Ended::Stopped => Err(match guard.await {
+                Ok(()) => StreamError::OverBudget,
+                Err(_) => StreamError::Panicked("guard"),
+            }),
+        };
         link.stop().await;
-        ended
+        result
     }
 
     /// A running stream broke.
@@ -168,12 +178,11 @@ impl<S: ChangeSink> Worker<S> {
     /// An attempt to start failed.
     fn failed(&mut self, error: &StreamError) {
         let now = Instant::now();
-        let reason: Arc<str> = error.reason().into();
+        let reason = error.reason();
         let is_held = matches!(error, StreamError::SlotInUse { .. });
         let held_since = is_held.then(|| self.held_since.unwrap_or(now));
         self.held_since = held_since;
-        let slot_name = &self.config.slot_name;
-        let changed = self.status.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             let since = match status {
                 Status::Failed { since, .. } | Status::Standby { since } => *since,
                 _ => now,
@@ -184,29 +193,32 @@ impl<S: ChangeSink> Worker<S> {
                 }
                 (_, Some(_)) => Status::Standby { since },
                 (_, None) if !error.is_transient() => {
-                    Status::Failed { since, reason: Arc::clone(&reason) }
+                    Status::Failed { since, reason: reason.as_str().into() }
                 }
                 // Still the same interruption, with its first reason.
                 (Status::Interrupted { .. }, None) => return false,
-                (_, None) => Status::Starting { detail: Arc::clone(&reason) },
+                (_, None) => Status::Starting { detail: reason.as_str().into() },
             };
             let is_new = *status != next;
             *status = next;
             is_new
         });
-        if !changed {
-            tracing::debug!(%reason, slot = slot_name, "still cannot stream");
+        // Tried every second or so: what is known already is not said again.
+        let slot = &self.config.slot_name;
+        if self.reason.as_ref() == Some(&reason) {
+            tracing::debug!(reason, slot, "still cannot stream");
         } else if is_held {
-            tracing::info!(slot = slot_name, "the slot is in use by another process: standing by");
+            tracing::info!(slot, "the slot is in use by another process: standing by");
         } else {
-            tracing::warn!(%reason, slot = slot_name, "cannot stream");
+            tracing::warn!(reason, slot, "cannot stream");
         }
+        self.reason = Some(reason);
     }
 }
 
 impl<S> Drop for Worker<S> {
     fn drop(&mut self) {
-        // Also when a sink panicked: nobody must wait for a stream that is gone.
+        // Also after a panic: nobody must wait for a stream that is gone.
         self.status.send_replace(Status::Stopped);
     }
 }

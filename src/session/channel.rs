@@ -15,6 +15,7 @@ use crate::{
         reply,
         system::{self, Extension, Status},
     },
+    secret::Secret,
     tenants::Limits,
 };
 
@@ -42,7 +43,7 @@ pub struct Channel {
     /// Presence of this channel.
     pub presence: Presence,
     /// The token in force, to recognize a refresh with the same.
-    pub token: Arc<str>,
+    pub token: Secret,
     /// Its claims.
     pub claims: Claims,
     /// When the token is looked at again.
@@ -86,7 +87,7 @@ pub enum Step {
     /// It must be known first what the bearer of this new token may receive.
     AskRead {
         /// The token.
-        token: Arc<str>,
+        token: Secret,
         /// Its claims.
         claims: Claims,
     },

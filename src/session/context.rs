@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     auth::Claims, authorization::Caller, hub::outbox::Outbox, protocol::Vsn, runtime::clock,
-    topic::Topic,
+    secret::Secret, topic::Topic,
 };
 
 use super::Services;
@@ -18,9 +18,9 @@ const TOKEN_CHECK: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// The token of the upgrade, verified there and again at each join.
-    pub token: Arc<str>,
+    pub token: Secret,
     /// The upgrade's `x-*` headers as a JSON object, for policies.
-    pub headers: Arc<str>,
+    pub headers: Secret,
 }
 
 /// What every handler needs to know about its socket.
@@ -33,9 +33,9 @@ pub struct Context {
     /// Where its frames go.
     pub outbox: Arc<Outbox>,
     /// The token of the upgrade.
-    pub token: Arc<str>,
+    pub token: Secret,
     /// Its headers.
-    pub headers: Arc<str>,
+    pub headers: Secret,
 }
 
 impl Context {
@@ -44,7 +44,7 @@ impl Context {
         Caller {
             topic: topic.sub_topic().into(),
             claims: claims.clone(),
-            headers: Arc::clone(&self.headers),
+            headers: self.headers.clone(),
         }
     }
 }

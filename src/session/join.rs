@@ -20,6 +20,7 @@ use crate::{
         reply,
         system::{Extension, Status},
     },
+    secret::Secret,
     tenants::limits::Seat,
     topic::{Topic, TopicError},
 };
@@ -65,7 +66,7 @@ pub struct Candidate {
     request: Request,
     topic: Topic,
     join: Join,
-    token: Arc<str>,
+    token: Secret,
     claims: Claims,
     seat: Option<Seat>,
     replay: Option<replay::Request>,
@@ -109,6 +110,7 @@ pub fn evaluate(
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
+        readiness(context, &join)?;
         Ok((topic, join, seat, token, claims, replay))
     };
     match steps() {
@@ -269,11 +271,9 @@ fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
         return Ok(None);
     }
     let tenant = &context.services.tenant;
-    if tenant.meters.users() >= tenant.terms().limits.max_concurrent_users {
-        let message = "Too many connected users";
-        return Err(Refusal::new(ErrorCode::ConnectionRateLimitReached, message));
-    }
-    Ok(Some(tenant.meters.take_seat()))
+    let seat = tenant.meters.try_seat(tenant.terms().limits.max_concurrent_users);
+    let message = "Too many connected users";
+    seat.map(Some).ok_or_else(|| Refusal::new(ErrorCode::ConnectionRateLimitReached, message))
 }
 
 fn join_rate(too_many: bool) -> Result<(), Refusal> {
@@ -293,13 +293,14 @@ fn channel_count(context: &Context, joined: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn token(context: &Context, join: &Join) -> Result<(Arc<str>, Claims), Refusal> {
+fn token(context: &Context, join: &Join) -> Result<(Secret, Claims), Refusal> {
     let token = match &join.token {
-        Some(token) if **token != *context.token => Arc::from(token.as_str()),
-        // Verified at the upgrade, but it may have expired, or its key been withdrawn.
-        _ => Arc::clone(&context.token),
+        Some(token) if *token != context.token => token.clone(),
+        // Verified at the upgrade, but it may have expired, or its key been
+        // withdrawn. The channel shares its memory.
+        _ => context.token.clone(),
     };
-    let claims = context.services.tenant.verify(&token);
+    let claims = context.services.tenant.verify(token.expose());
     claims.map(|claims| (token, claims)).map_err(|error| token::join_refusal(&error))
 }
 
@@ -310,6 +311,15 @@ fn replay(join: &Join) -> Result<Option<replay::Request>, Refusal> {
         Refusal::new(ErrorCode::UnableToReplayMessages, refused.to_string())
     };
     replay::Request::parse(join.private, wanted).map(Some).map_err(refusal)
+}
+
+/// Who waits for broadcasts of the database must be able to get them.
+fn readiness(context: &Context, join: &Join) -> Result<(), Refusal> {
+    if join.broadcast.replication_ready && context.services.messages.readiness.is_none() {
+        let message = "Broadcasts of the database are switched off";
+        return Err(Refusal::new(ErrorCode::RealtimeDisabledForConfiguration, message));
+    }
+    Ok(())
 }
 
 /// Presence counts only where it is wanted, and a replay needs broadcasts.

@@ -229,7 +229,7 @@ impl Socket {
         let tenant = Arc::clone(&self.context.services.tenant);
         let mut ended = Vec::new();
         for channel in self.channels.values_mut().filter(|channel| channel.token_due <= now) {
-            match tenant.verify(&channel.token) {
+            match tenant.verify(channel.token.expose()) {
                 Ok(claims) => channel.token_due = token_due(&claims),
                 Err(error) => ended.push((channel.key.topic.clone(), error)),
             }

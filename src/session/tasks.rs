@@ -1,6 +1,6 @@
 //! Slow work of a socket and what comes of it.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin};
 
 use futures_util::stream::FuturesUnordered;
 
@@ -9,6 +9,7 @@ use crate::{
     authorization::{AuthorizeError, Rights},
     hub::ChannelId,
     protocol::prepared::Frame,
+    secret::Secret,
     topic::Topic,
 };
 
@@ -65,7 +66,7 @@ pub enum Answer {
     /// What a channel may send.
     Write(ChannelId, Permitted),
     /// What a channel may receive with a new token.
-    Read(ChannelId, (Arc<str>, Claims), Permitted),
+    Read(ChannelId, (Secret, Claims), Permitted),
 }
 
 impl Answer {

@@ -24,6 +24,7 @@ use crate::{
     presence::Tracker,
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
+    secret::Secret,
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
@@ -105,7 +106,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages {
-            readiness: from_database.readiness(),
+            readiness: Some(from_database.readiness()),
             replays: Replays::new(no_pool(), series),
             store: Store::new(no_pool()),
             janitor: janitor::Handle::default(),
@@ -157,7 +158,7 @@ fn connect(services: &Arc<Services>, room: usize) -> Client {
 fn connect_as(services: &Arc<Services>, room: usize, token: String) -> Client {
     let (to_server, incoming) = mpsc::channel(100);
     let (outgoing, from_server) = mpsc::channel(room);
-    let credentials = Credentials { token: token.into(), headers: "{}".into() };
+    let credentials = Credentials { token: Secret::new(token), headers: Secret::new("{}") };
     let socket = Socket::new(Arc::clone(services), Vsn::V2, credentials);
     runtime::spawn("socket", socket.run(Queues { incoming, outgoing }));
     Client { to_server, from_server }

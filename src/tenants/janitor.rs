@@ -22,7 +22,7 @@ use crate::{
         backoff::{self, Backoff},
         clock,
     },
-    telemetry::{Registry, TenantLabel, tenant_label},
+    telemetry::{Registry, TenantLabel, reason, tenant_label},
 };
 
 /// When the janitor runs and what it keeps.
@@ -146,7 +146,8 @@ impl Janitor {
         };
         let client = session::connect(&self.config.connect, &config).await;
         let mut client = client.map_err(|error| {
-            tracing::warn!(%error, "the janitor cannot connect to the database");
+            let error = reason(&error);
+            tracing::warn!(error, "the janitor cannot connect to the database");
         })?;
         // First what is needed, then what is in the way.
         let created = partitions::create_missing(&mut client).await;
@@ -170,8 +171,7 @@ impl Janitor {
 
 fn told<T>(code: ErrorCode, result: Result<T, pg::Error>) -> Result<T, ()> {
     result.map_err(|error| {
-        let reason =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+        let reason = reason(&error);
         tracing::warn!(%code, reason, "the janitor could not do all of its work");
     })
 }

@@ -96,10 +96,12 @@ impl Meters {
         self.users.load(Ordering::Relaxed)
     }
 
-    /// Counts a socket as a user until the seat is dropped.
-    pub fn take_seat(&self) -> Seat {
-        self.users.fetch_add(1, Ordering::Relaxed);
-        Seat(Arc::clone(&self.users))
+    /// Counts a socket as a user until the seat is dropped; none if `most` are
+    /// counted already.
+    pub fn try_seat(&self, most: usize) -> Option<Seat> {
+        let one_more = |users| (users < most).then_some(users + 1);
+        self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Seat(Arc::clone(&self.users)))
     }
 }
 
@@ -120,7 +122,8 @@ mod tests {
     #[tokio::test]
     async fn a_seat_counts_until_it_is_dropped() {
         let meters = Meters::new(&Limits::default());
-        let seat = meters.take_seat();
+        let seat = meters.try_seat(1);
+        assert!(seat.is_some() && meters.try_seat(1).is_none());
         assert_eq!(meters.users(), 1);
         drop(seat);
         assert_eq!(meters.users(), 0);

@@ -8,10 +8,17 @@
 
 use thiserror::Error;
 
-use super::partitions;
+use super::{
+    chat_schema::{self, Chat},
+    ledger::{Set, apply, at, names, versions},
+    partitions,
+};
 use crate::postgres::{pool as pg, session::is_transient_sqlstate};
 
 /// Applied once each, in this order; the name is the version.
+const SET: Set =
+    Set { ledger: LEDGER, table: "realtime.rowcast_migrations", migrations: MIGRATIONS };
+
 const MIGRATIONS: &[(&str, &str)] = &[
     ("20260101000000_messages", include_str!("../../sql/tenant/20260101000000_messages.sql")),
     ("20260101000100_topic", include_str!("../../sql/tenant/20260101000100_topic.sql")),
@@ -43,12 +50,17 @@ const BEGIN: &str = "set local search_path = pg_catalog; \
     set local client_min_messages = warning; \
     set local lock_timeout = '30s'";
 
+/// The state in which `chat/check.sql` refuses.
+const REFUSED: &str = "RC001";
+
 /// What to install beside the schema itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The roles `anon`, `authenticated` and `service_role` and the functions
     /// `auth.uid()`, `auth.role()` and `auth.jwt()`, where they are missing.
     pub create_roles: bool,
+    /// The tables and functions of the chat.
+    pub chat: Option<Chat>,
 }
 
 /// What was done.
@@ -104,6 +116,9 @@ pub enum MigrateError {
     /// Somebody else held a lock for too long.
     #[error("another session holds a lock on the schema realtime")]
     Locked,
+    /// The chat's names are taken, or the roles are missing.
+    #[error("{0}")]
+    Refused(String),
     /// Any other error of one of the SQL files.
     #[error("{file} failed: {}", reason(.source))]
     Failed {
@@ -118,7 +133,7 @@ impl MigrateError {
     /// True if waiting may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::TooOld(_) | Self::Denied { .. } => false,
+            Self::TooOld(_) | Self::Denied { .. } | Self::Refused(_) => false,
             Self::Locked => true,
             Self::Failed { source, .. } => {
                 source.code().is_none_or(|code| is_transient_sqlstate(code.code()))
@@ -153,6 +168,11 @@ pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, M
         {
             Err(MigrateError::Locked)
         }
+        Err(MigrateError::Failed { source, .. })
+            if source.code().is_some_and(|code| code.code() == REFUSED) =>
+        {
+            Err(MigrateError::Refused(reason(&source)))
+        }
         result => result,
     }
 }
@@ -170,22 +190,9 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
         report.roles = after.into_iter().filter(|role| !before.contains(role)).collect();
     }
 
-    transaction.batch_execute(LEDGER).await.map_err(at("ledger.sql"))?;
-    let applied = names(&transaction, VERSIONS).await?;
-    for (name, sql) in MIGRATIONS {
-        let missing = !applied.iter().any(|version| version == name);
-        if missing {
-            transaction.batch_execute(sql).await.map_err(at(name))?;
-            transaction
-                .execute("insert into realtime.rowcast_migrations (version) values ($1)", &[name])
-                .await
-                .map_err(at(name))?;
-        }
-        report.steps.push(Step { name, applied: missing });
-    }
-
+    let applied = apply(&transaction, &SET, &mut report).await?;
     transaction.batch_execute(GRANTS).await.map_err(at("grants.sql"))?;
-    report.granted = names(&transaction, VERSIONS)
+    report.granted = names(&transaction, &versions(SET.table))
         .await?
         .into_iter()
         .filter(|version| !applied.contains(version))
@@ -197,15 +204,11 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
         .await
         .map_err(at("ledger.sql"))?
         .get(0);
+    if let Some(chat) = &options.chat {
+        chat_schema::install(&transaction, chat, &mut report).await?;
+    }
     transaction.commit().await.map_err(at("commit"))?;
     Ok(report)
-}
-
-const VERSIONS: &str = "select version from realtime.rowcast_migrations order by version";
-
-async fn names(transaction: &pg::Transaction<'_>, sql: &str) -> Result<Vec<String>, MigrateError> {
-    let rows = transaction.query(sql, &[]).await.map_err(at("ledger.sql"))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Finds out which privilege is missing, now that the transaction is undone.
@@ -249,10 +252,6 @@ fn has_code(error: &pg::Error, code: &pg::SqlState) -> bool {
 /// PostgreSQL's words without the crate's around them.
 fn reason(error: &pg::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
-}
-
-fn at(file: &'static str) -> impl Fn(pg::Error) -> MigrateError {
-    move |source| MigrateError::Failed { file, source }
 }
 
 #[cfg(test)]

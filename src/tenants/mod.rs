@@ -1,6 +1,8 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
+pub mod chat_schema;
 pub mod janitor;
+mod ledger;
 pub mod limits;
 pub mod migrations;
 pub mod partitions;

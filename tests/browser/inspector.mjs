@@ -44,7 +44,7 @@ function expect(condition, text) {
 
 async function insert(content) {
   expect(given.db !== "", "no --db to insert into");
-  const sql = `insert into public.messages (room_id, sender_id, content) values (gen_random_uuid(), gen_random_uuid(), '${content}')`;
+  const sql = `insert into public.messages (room_id, sender_id, content) values ('00000000-0000-4000-8000-000000000001', gen_random_uuid(), '${content}')`;
   await run(given.psql, [given.db, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]);
 }
 

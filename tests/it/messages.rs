@@ -27,6 +27,7 @@ use rowcast::{
     },
     replication::{self, Publication, Status},
     runtime::Drain,
+    secret::Secret,
     telemetry::Registry,
     tenants::{Tenant, Terms, janitor, migrations},
     topic::Topic,
@@ -49,7 +50,7 @@ impl Bench {
     async fn start() -> Self {
         let server = Postgres::start(&[]).await;
         let mut client = server.client().await;
-        let options = migrations::Options { create_roles: true };
+        let options = migrations::Options { create_roles: true, chat: None };
         migrations::run(&mut client, &options).await.unwrap();
         let keys = Keys::new(Some("secret"), None, serde_json::Map::new());
         let tenant = Arc::new(Tenant::new("t", keys, Terms::default()));
@@ -210,7 +211,7 @@ async fn a_stored_broadcast_obeys_the_policies_and_comes_once() {
         payload: Bytes::from(format!(r#"{{"n":{n}}}"#)),
     };
     let store = async |claims: &Claims, topic: &str, n: u32, persist| {
-        let from = Sender { topic, claims, headers: "{}" };
+        let from = Sender { topic, claims, headers: &Secret::new("{}") };
         bench.store.store(from, &message(n), persist, Some(&sender)).await
     };
     for (claims, topic) in [(&anon, "room"), (&user, "elsewhere")] {

@@ -47,6 +47,7 @@ async fn metrics_count_what_happens() {
         "realtime_connections_connected{tenant=\"realtime-dev\"} 1",
         "realtime_channel_joins_total{tenant=\"realtime-dev\"} 1",
         "realtime_channel_error_total{tenant=\"realtime-dev\",code=\"Unauthorized\"} 1",
+        "realtime_replication_up{tenant=\"realtime-dev\"} 1",
         "realtime_replication_changes_total{tenant=\"realtime-dev\"} 1",
     ];
     eventually("the numbers are there", async || {

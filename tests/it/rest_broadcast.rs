@@ -133,6 +133,24 @@ async fn policies_decide_about_private_messages() {
 }
 
 #[tokio::test]
+async fn what_would_reach_nobody_is_refused() {
+    let world = World::start_with("", &[("ROWCAST_DATABASE_BROADCASTS", "false")]).await;
+    let policy = "create policy p on realtime.messages to anon using (true) with check (true)";
+    world.run(&[policy]).await;
+    let mut client = world.client().await;
+    let wants = json!({ "private": true, "broadcast": { "replication_ready": true } });
+    let refused = client.ask_join("realtime:a", wants).await;
+    let reason = "RealtimeDisabledForConfiguration: Broadcasts of the database are switched off";
+    assert_eq!(refused.reason(), reason);
+    client.join("realtime:a", json!({ "private": true })).await;
+    let path = "/api/broadcast/a/events/e?private=true";
+    assert_eq!(post(&world, path, &[], b"{}").await.status, 202);
+    let answer = post(&world, &format!("{path}&persist=true"), &[], b"{}").await;
+    let text = "Messages cannot be stored: broadcasts of the database are switched off";
+    assert_eq!((answer.status, answer.json()), (422, json!({ "message": text })));
+}
+
+#[tokio::test]
 async fn pages_may_call_from_anywhere() {
     let world = World::start("").await;
     let asked = [

@@ -11,6 +11,7 @@ use std::{
 const LAYERS: &[(&str, u8)] = &[
     ("topic", 0),
     ("error_code", 0),
+    ("secret", 0),
     ("runtime", 0),
     ("telemetry", 1),
     ("protocol", 2),

@@ -1,23 +1,26 @@
-//! What `rowcast dev` installs: the schema, and the table of a chat.
+//! What `rowcast dev` installs: the schema, and a chat with a public room.
 
 use super::super::{
     Failure,
     connect::{connect, pg},
+    screen,
 };
 use crate::{
     postgres::connect::ConnectConfig,
-    tenants::migrations::{self, Options},
+    tenants::{
+        chat_schema::Chat,
+        migrations::{self, MigrateError, Options},
+    },
 };
 
-const MESSAGES: &str = include_str!("../../../sql/dev/messages.sql");
-
-/// Installs the SQL and the table of the chat.
-pub(super) async fn install(database: &ConnectConfig) -> Result<(), Failure> {
+/// Installs the SQL and the chat. A database that has tables of these names
+/// already keeps them, and there is no chat in it.
+pub(super) async fn install(database: &ConnectConfig, publication: String) -> Result<(), Failure> {
     let mut client = connect(database).await?;
     let plain = |error: pg::Error| {
         let reason =
             error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-        Failure::plain(format!("The table messages could not be created: {reason}."))
+        Failure::plain(format!("The database does not tell its settings: {reason}."))
     };
     let level: String = client.query_one("show wal_level", &[]).await.map_err(plain)?.get(0);
     if level != "logical" {
@@ -26,6 +29,13 @@ pub(super) async fn install(database: &ConnectConfig) -> Result<(), Failure> {
             "run ALTER SYSTEM SET wal_level = logical as a superuser and restart PostgreSQL.",
         ));
     }
-    migrations::run(&mut client, &Options { create_roles: true }).await?;
-    client.batch_execute(MESSAGES).await.map_err(plain)
+    let chat = Some(Chat { publication, general_room: true });
+    match migrations::run(&mut client, &Options { create_roles: true, chat }).await {
+        Err(MigrateError::Refused(reason)) => {
+            screen::progress(format!("Going on without the chat: {reason}."));
+            migrations::run(&mut client, &Options { create_roles: true, chat: None }).await?;
+        }
+        done => drop(done?),
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use super::{
     super::{Failure, screen},
     owner::Owner,
 };
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// The name of the file with the JWT secret.
 pub(super) const SECRET: &str = "jwt_secret";

@@ -24,10 +24,11 @@ use super::{
 use crate::{
     app,
     config::{
-        Overrides, Resolved, Secret, Settings,
+        Overrides, Resolved, Settings,
         env::{Env, Strings as _},
     },
     postgres::connect::ConnectConfig,
+    secret::Secret,
 };
 
 mod binaries;
@@ -57,7 +58,7 @@ pub(super) struct Args {
     #[arg(long)]
     reset: bool,
     /// Use this database instead of a private one. The SQL objects, the roles
-    /// anon, authenticated and service_role, and a table messages are made in it
+    /// anon, authenticated and service_role, and the tables of the chat are made in it
     #[arg(long, value_name = "URL", conflicts_with_all = ["reset", "pg_bin", "fetch"])]
     db_url: Option<String>,
     /// Folder with PostgreSQL's server programs [from ROWCAST_PG_BIN]
@@ -137,7 +138,7 @@ async fn prepare(args: &Args) -> Result<Prepared, Failure> {
 
     let resolved = Resolved::read(&Env, &overrides)?;
     let settings = resolved.settings()?;
-    chat::install(&settings.database.connect).await?;
+    chat::install(&settings.database.connect, settings.replication.publication.clone()).await?;
     let database_url = resolved.value("DATABASE_URL").unwrap_or_default().to_owned();
     folder.remember_url(&database_url)?;
     let secret = &resolved.jwt_secret()?;

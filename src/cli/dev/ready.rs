@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use anstyle::Style;
 
 use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
-use crate::http::inspector::{DevKeys, Page};
+use crate::{
+    http::inspector::{DevKeys, Page},
+    tenants::chat_schema::GENERAL_ROOM,
+};
 
 /// Keys are long and to be copied: no colour gets in the way.
 const PLAIN: Style = Style::new();
@@ -101,7 +104,7 @@ impl Screen {
         };
         format!(
             "{start} \"insert into messages (room_id, sender_id, content) \
-             values (gen_random_uuid(), gen_random_uuid(), 'hello')\""
+             values ('{GENERAL_ROOM}', gen_random_uuid(), 'hello')\""
         )
     }
 

@@ -22,6 +22,7 @@ use crate::{
     authorization::{AuthorizeError, Caller, Rights},
     broadcast::Message,
     hub::Key,
+    secret::Secret,
     session::Services,
     topic::Topic,
 };
@@ -53,15 +54,19 @@ impl Call {
         services: &Services,
         topics: &[Topic],
     ) -> Vec<Result<Rights, AuthorizeError>> {
-        let headers: Arc<str> = as_object(&self.head.headers).into();
+        let headers = Secret::new(as_object(&self.head.headers));
         let questions = topics.iter().map(|topic| {
             services.authorizer.write(Caller {
                 topic: topic.sub_topic().into(),
                 claims: self.claims.clone(),
-                headers: Arc::clone(&headers),
+                headers: headers.clone(),
             })
         });
-        futures_util::future::join_all(questions).await
+        let answers = futures_util::future::join_all(questions).await;
+        if answers.contains(&Err(AuthorizeError::MissingPartition)) {
+            services.messages.janitor.partition_is_missing();
+        }
+        answers
     }
 }
 

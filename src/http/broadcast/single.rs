@@ -19,6 +19,7 @@ use crate::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
+    secret::Secret,
     session::Services,
     topic::Topic,
 };
@@ -101,11 +102,16 @@ pub async fn send_one(
         None => send(&services, private, topic, message),
         Some(_) if !private => return Err(PersistError::Public.into()),
         Some(persist) => {
-            let headers = as_object(&call.head.headers);
+            let headers = Secret::new(as_object(&call.head.headers));
             let name = topic.sub_topic();
             let sender = Sender { topic: name, claims: &call.claims, headers: &headers };
             services.tenant.meters.events.record(1);
-            Box::pin(services.messages.store.store(sender, &broadcast, persist, None)).await?;
+            let store = &services.messages.store;
+            let stored = Box::pin(store.store(sender, &broadcast, persist, None)).await;
+            if matches!(stored, Err(PersistError::MissingPartition)) {
+                services.messages.janitor.partition_is_missing();
+            }
+            stored?;
         }
     }
     Ok(StatusCode::ACCEPTED)

@@ -316,7 +316,7 @@ function drawEmptyHints() {
   const foreign = listening.length > 0 && !(schema === "public" && (table ?? "messages") === "messages");
   const sql = foreign
     ? `insert into ${schema}.${table ?? "…"} default values;`
-    : "insert into messages (room_id, sender_id, content) values (gen_random_uuid(), gen_random_uuid(), 'hello');";
+    : "insert into messages (room_id, sender_id, content) values ('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'hello');";
   $("insert").textContent = (!foreign && dev?.insert_line) || sql;
   const first = client ? "Join a channel with database changes switched on, then insert a row:" : "Connect and join a channel with database changes, then insert a row:";
   $("rows-hint").textContent = listening.length === 0 ? first : dev?.insert_line && !foreign ? "Run this in a terminal:" : "Insert one, for example in psql:";

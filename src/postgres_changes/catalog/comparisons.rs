@@ -14,7 +14,10 @@ use crate::{
         self, Pool,
         types::{ToSql, Type},
     },
-    postgres_changes::filter::ask::{Answers, Asked, Comparison},
+    postgres_changes::{
+        condition,
+        filter::ask::{Answers, Asked, Comparison},
+    },
 };
 
 /// Questions of one statement.
@@ -66,13 +69,15 @@ pub(super) async fn answer(
                     answers.put(asked, value, known);
                 }
             }
-            Err(CatalogError::Refused { code, message }) => {
+            Err(CatalogError::Refused { code, .. }) => {
                 if let [(asked, _)] = &*questions {
                     *failed.entry(Arc::clone(asked)).or_default() +=
                         if code == TOO_SLOW { MAX_FAILURES } else { 1 };
                     if !asked.is_hopeless() {
                         asked.give_up();
-                        hopeless.push((Arc::clone(asked), format!("ERROR {code} {message}")));
+                        // PostgreSQL's own words may quote a row.
+                        let problem = format!("ERROR {code} ({})", condition::name(&code));
+                        hopeless.push((Arc::clone(asked), problem));
                     }
                     continue;
                 }

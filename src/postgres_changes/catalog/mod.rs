@@ -31,6 +31,7 @@ use crate::{
         value::TypeShape,
     },
     replication::position::Lsn,
+    telemetry::reason,
 };
 
 /// A published table.
@@ -89,6 +90,16 @@ pub(super) enum CatalogError {
     /// No connection, or it broke.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl CatalogError {
+    /// For logs, where PostgreSQL's words may quote a row.
+    pub(super) fn without_values(&self) -> &str {
+        match self {
+            Self::Refused { code, .. } => code,
+            Self::Unavailable(reason) => reason,
+        }
+    }
 }
 
 type Found = Result<Arc<[Described]>, CatalogError>;
@@ -216,7 +227,7 @@ impl Catalog {
 
 impl From<PoolError> for CatalogError {
     fn from(error: PoolError) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::Unavailable(reason(&error))
     }
 }
 
@@ -229,7 +240,8 @@ impl From<pool::Error> for CatalogError {
                     message: db.message().to_owned(),
                 }
             }
-            _ => Self::Unavailable(error.to_string()),
+            Some(db) => Self::Unavailable(format!("SQLSTATE {}", db.code().code())),
+            None => Self::Unavailable(reason(&error)),
         }
     }
 }

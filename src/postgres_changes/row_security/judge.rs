@@ -24,6 +24,7 @@ use super::{
 use crate::{
     postgres::{pool::Pool, session::is_transient_sqlstate},
     postgres_changes::image::Image,
+    telemetry::reason,
 };
 
 /// Between tries while the database is away.
@@ -124,7 +125,7 @@ impl Judge {
 
     async fn ask(&self, script: &str) -> Result<Vec<Answer>, Failure> {
         let mut lease = Box::pin(self.pool.checkout()).await.map_err(|error| {
-            tracing::warn!(%error, "cannot judge rows by policies, trying again");
+            tracing::warn!(error = reason(&error), "cannot judge rows by policies, trying again");
             Failure::Away
         })?;
         lease.mark_dirty();

@@ -1,12 +1,11 @@
 //! `access_token`: a new token for a joined channel. Never answered.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Rights},
+    secret::Secret,
     session::{
         channel::{Channel, Permissions, Step},
         context::{Context, token_due},
@@ -29,13 +28,13 @@ pub fn handle(context: &Context, channel: &mut Channel, tasks: &mut Tasks, paylo
         Ok(Body { access_token: Some(new) }) => new,
         Ok(Body { access_token: None }) | Err(_) => return Step::Stay,
     };
-    if new.as_str() == &*channel.token || new.starts_with("sb_") {
+    if new == channel.token.expose() || new.starts_with("sb_") {
         return Step::Stay;
     }
     match context.services.tenant.verify(&new) {
-        Ok(claims) if channel.key.private => Step::AskRead { token: new.into(), claims },
+        Ok(claims) if channel.key.private => Step::AskRead { token: Secret::new(new), claims },
         Ok(claims) => {
-            put_in_force(context, channel, tasks, new.into(), claims);
+            put_in_force(context, channel, tasks, Secret::new(new), claims);
             Step::Stay
         }
         Err(error) => Step::Shutdown(token::channel_text(&error).into_owned()),
@@ -47,7 +46,7 @@ pub fn permit(
     context: &Context,
     channel: &mut Channel,
     tasks: &mut Tasks,
-    (token, claims): (Arc<str>, Claims),
+    (token, claims): (Secret, Claims),
     read: Result<Rights, AuthorizeError>,
 ) -> Step {
     let topic = &channel.key.topic;
@@ -73,7 +72,7 @@ fn put_in_force(
     context: &Context,
     channel: &mut Channel,
     tasks: &mut Tasks,
-    token: Arc<str>,
+    token: Secret,
     claims: Claims,
 ) {
     channel.token = token;

@@ -22,6 +22,7 @@ use crate::{
         context::Context,
         tasks::{Done, Tasks},
     },
+    telemetry::reason,
 };
 
 /// How long a channel waits for the stream that it asked about.
@@ -70,7 +71,8 @@ pub fn replayed(
             true
         }
         Err(error) => {
-            tracing::warn!(code = %ErrorCode::UnableToReplayMessages, %error, "replay failed");
+            let error = reason(&error);
+            tracing::warn!(code = %ErrorCode::UnableToReplayMessages, error, "replay failed");
             context.services.metrics.error(ErrorCode::UnableToReplayMessages);
             false
         }
@@ -79,7 +81,8 @@ pub fn replayed(
 
 /// Says when broadcasts of the database flow, at once if they do.
 pub fn await_readiness(context: &Context, channel: &Channel, tasks: &mut Tasks) {
-    let mut readiness = context.services.messages.readiness.clone();
+    // Where they are switched off no join that asks gets this far.
+    let Some(mut readiness) = context.services.messages.readiness.clone() else { return };
     if readiness.is_live() {
         ready(context, channel);
         return;
@@ -126,7 +129,7 @@ pub fn store(
     }
     let store = services.messages.store.clone();
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
-    let (claims, headers) = (channel.claims.clone(), Arc::clone(&context.headers));
+    let (claims, headers) = (channel.claims.clone(), context.headers.clone());
     let (topic, id, reference) = (channel.key.topic.clone(), channel.id, reference.clone());
     tasks.push(Box::pin(async move {
         let name = topic.sub_topic();
@@ -146,7 +149,13 @@ pub fn stored(
     result: Result<(), PersistError>,
 ) {
     if let Err(error) = &result {
-        tracing::debug!(code = %ErrorCode::UnableToHandleBroadcast, %error, "message not stored");
+        let (code, reason) = (ErrorCode::UnableToHandleBroadcast, reason(error));
+        // What a client can bring about at will must not fill the log.
+        if matches!(error, PersistError::Unavailable(_)) {
+            tracing::warn!(%code, error = reason, "message not stored");
+        } else {
+            tracing::debug!(%code, error = reason, "message not stored");
+        }
         context.services.metrics.error(ErrorCode::UnableToHandleBroadcast);
         if matches!(error, PersistError::MissingPartition) {
             context.services.messages.janitor.partition_is_missing();

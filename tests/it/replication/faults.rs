@@ -1,5 +1,7 @@
 //! Servers that die, links that break, consumers that are stuck.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[tokio::test]
@@ -146,6 +148,37 @@ async fn a_clean_restart_costs_nothing_and_does_not_hang() {
 }
 
 #[tokio::test]
+async fn a_server_stops_although_the_sink_waits_for_it() {
+    // A few rows, and more than the queue takes: the server is then not even read from.
+    for rows in [3, 20_000] {
+        let mut bench = Bench::start_with(&[], TABLE, |config| {
+            config.queue_bytes = 64 << 10;
+            config.stuck_after = Duration::from_millis(200);
+        })
+        .await;
+        // As a sink that needs SQL, which is refused from the stop to the start.
+        bench.recorder.open.send_replace(false);
+        let insert = "insert into t select n, repeat('x', 500) from generate_series(1,";
+        bench.run(&format!("{insert} {rows}) n")).await;
+        eventually("the sink has rows", async || {
+            (bench.recorder.open.receiver_count() > 0).then_some(())
+        })
+        .await;
+        bench.server.stop().await;
+        bench.server.resume().await;
+        bench.client = bench.server.client().await;
+        bench.recorder.open.send_replace(true);
+        assert_eq!(bench.recorder.wait_starts(2).await.gap, None);
+        bench.run("insert into t values (0)").await;
+        let changes = bench.recorder.wait_changes(rows + 1).await;
+        let last = changes.iter().position(|change| change == "insert t 0|null");
+        assert_eq!((changes.len(), last), (rows + 1, Some(rows)), "each once");
+        bench.recorder.assert_ordered();
+        bench.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_frozen_server_process_does_not_stop_a_drain() {
     let bench = Bench::start(&[], TABLE).await;
     let walsender: i32 = bench
@@ -165,29 +198,35 @@ async fn a_frozen_server_process_does_not_stop_a_drain() {
 }
 
 #[tokio::test]
-async fn a_sink_that_panics_does_not_look_alive() {
+async fn a_sink_that_panics_gets_everything_again() {
     #[derive(Debug)]
-    struct Panics;
+    struct Panics(Recorder, AtomicBool);
     impl ChangeSink for Panics {
-        async fn started(&self, _: Start) {}
-        async fn deliver(&self, _: &Batch) {
-            panic!("on purpose");
+        async fn started(&self, start: Start) {
+            self.0.started(start).await;
         }
-        fn interrupted(&self) {}
+        async fn deliver(&self, batch: &Batch) {
+            let is_first = batch.changes.len() == 2 && !self.1.swap(true, Ordering::Relaxed);
+            assert!(!is_first, "on purpose");
+            self.0.deliver(batch).await;
+        }
+        fn interrupted(&self) {
+            self.0.interrupted();
+        }
     }
     let server = Postgres::start(&[]).await;
     let client = server.client().await;
     client.batch_execute(TABLE).await.unwrap();
-    let drain = Drain::new();
-    let handle = Worker::spawn(Config::new(server.config()), Panics, &drain, &Metrics::default());
+    let (recorder, drain) = (Recorder::new(), Drain::new());
+    let sink = Panics(recorder.clone(), AtomicBool::new(false));
+    let handle = Worker::spawn(Config::new(server.config()), sink, &drain, &Metrics::default());
     wait_status(&handle, Status::is_live).await;
     client.batch_execute("insert into t values (1)").await.unwrap();
-    wait_status(&handle, |status| *status == Status::Stopped).await;
-    eventually("its connection is closed", async || {
-        let active = "select count(*) from pg_replication_slots where active";
-        let count: i64 = client.query_one(active, &[]).await.unwrap().get(0);
-        (count == 0).then_some(())
-    })
-    .await;
+    client.batch_execute("insert into t values (2), (3)").await.unwrap();
+    assert_eq!(recorder.wait_starts(2).await.gap, None);
+    assert_eq!(recorder.seen.lock().unwrap().interruptions, 1);
+    let changes = recorder.wait_changes(3).await;
+    assert_eq!(changes, ["insert t 1|null", "insert t 2|null", "insert t 3|null"]);
     stop(&drain).await;
+    assert_eq!(handle.status(), Status::Stopped);
 }

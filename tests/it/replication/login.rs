@@ -53,13 +53,13 @@ async fn failure(handle: &Handle) -> String {
 async fn a_missing_grant_is_named_and_its_coming_noticed() {
     let server = Postgres::start(&[]).await;
     let client = server.client().await;
-    client.batch_execute("create role app login replication").await.unwrap();
+    client.batch_execute(r#"create role "my ""app" login replication"#).await.unwrap();
     let mut config = Config::new(server.config());
-    config.connect.user = "app".to_owned();
+    config.connect.user = "my \"app".to_owned();
     let (recorder, drain, handle) = spawn(config);
     let reason = failure(&handle).await;
-    assert!(reason.contains("GRANT CREATE ON DATABASE \"postgres\" TO \"app\""), "{reason}");
-    client.batch_execute("grant create on database postgres to app").await.unwrap();
+    assert!(reason.contains(r#"GRANT CREATE ON DATABASE postgres TO "my ""app"`"#), "{reason}");
+    client.batch_execute(r#"grant create on database postgres to "my ""app""#).await.unwrap();
     recorder.wait_starts(1).await;
     stop(&drain).await;
 }
@@ -81,7 +81,7 @@ async fn a_publication_that_must_not_be_created_is_waited_for() {
     config.publications = vec![Publication::of_the_user("it's \"mine\"")];
     let (recorder, drain, handle) = spawn(config);
     let reason = failure(&handle).await;
-    assert_eq!(reason, "publication it's \"mine\" does not exist");
+    assert_eq!(reason, r#"publication "it's ""mine""" does not exist"#);
     let client = server.client().await;
     let sql = "create table t (id int); create publication \"it's \"\"mine\"\"\" for table t";
     client.batch_execute(sql).await.unwrap();

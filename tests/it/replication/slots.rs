@@ -134,6 +134,29 @@ async fn an_open_transaction_delays_a_new_slot_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_slot_that_others_hold_back_survives_a_reconnect() {
+    let sql = format!("{TABLE} create table other (id int);");
+    let bench =
+        Bench::start_with(&[], &sql, |config| config.wal_budget_bytes = Some(1 << 20)).await;
+    let open = bench.server.client().await;
+    open.batch_execute("begin; insert into other values (1)").await.unwrap();
+    bench.run("insert into t select n, repeat('x', 500) from generate_series(1, 8000) n").await;
+    bench.recorder.wait_changes(8000).await;
+    eventually("all is confirmed, and the log is kept all the same", async || {
+        let held = "select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8 \
+                    from pg_replication_slots";
+        let held = bench.number(held).await;
+        assert!(held > 1 << 20, "{held}");
+        (bench.lag().await < 1 << 20).then_some(())
+    })
+    .await;
+    bench.run("select pg_terminate_backend(active_pid) from pg_replication_slots").await;
+    assert_eq!(bench.recorder.wait_starts(2).await.gap, None);
+    open.batch_execute("commit").await.unwrap();
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_temporary_slot_says_that_it_loses() {
     let bench = Bench::start_with(&[], TABLE, |config| config.temporary = true).await;
     bench.run("select pg_terminate_backend(active_pid) from pg_replication_slots").await;
@@ -183,5 +206,27 @@ async fn a_promotion_begins_a_new_history_even_if_the_slot_is_there() {
         bench.recorder.changes().last().is_some_and(|last| last == "insert t 2|null").then_some(())
     })
     .await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_put_back_is_a_new_history() {
+    let mut bench = Bench::start(&[], TABLE).await;
+    bench.server.stop().await;
+    bench.wait_broken().await;
+    let copy = bench.server.copy_data();
+    bench.server.resume().await;
+    bench.wait_streaming().await;
+    bench.client = bench.server.client().await;
+    bench.run("insert into t select n, repeat('x', 500) from generate_series(1, 2000) n").await;
+    bench.recorder.wait_changes(2000).await;
+    bench.server.stop().await;
+    bench.wait_broken().await;
+    bench.server.put_back(copy);
+    bench.server.resume().await;
+    assert_eq!(bench.recorder.wait_starts(3).await.gap, Some(Gap::NewHistory));
+    bench.client = bench.server.client().await;
+    bench.run("insert into t values (1)").await;
+    assert_eq!(bench.recorder.wait_changes(2001).await[2000], "insert t 1|null");
     bench.stop().await;
 }

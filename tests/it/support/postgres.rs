@@ -183,6 +183,19 @@ impl Postgres {
         self.dir.path().join("data")
     }
 
+    /// Copies the data of a stopped server, for [`Postgres::put_back`].
+    pub fn copy_data(&self) -> PathBuf {
+        let copy = self.dir.path().join("copy");
+        copy_folder(&self.data(), &copy);
+        copy
+    }
+
+    /// Makes a stopped server what it was when `copy` was made.
+    pub fn put_back(&self, copy: PathBuf) {
+        fs::remove_dir_all(self.data()).unwrap();
+        fs::rename(copy, self.data()).unwrap();
+    }
+
     /// What it wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
