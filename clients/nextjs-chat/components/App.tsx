@@ -18,6 +18,11 @@ const GENERAL = '00000000-0000-4000-8000-000000000001'
 export function App() {
   const [stage, setStage] = useState<Stage>({ is: 'starting' })
   const [said, announce] = useState('')
+  useEffect(() => {
+    // It has been read out by then, and what is deleted should not stay here.
+    const timer = setTimeout(() => announce(''), 5_000)
+    return () => clearTimeout(timer)
+  }, [said])
   const [fault, setFault] = useState('')
   const chat = useRef<Chat | null>(null)
 

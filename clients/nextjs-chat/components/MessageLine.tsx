@@ -83,10 +83,10 @@ function Line(props: Props) {
             </time>
             {tick && !isDeleted && <Ticks state={tick.state} />}
           </span>
+          {canWrite && !isDeleted && !isEditing && <Toolbar message={message} isMine={isMine} act={act} />}
         </div>
         {!isDeleted && <Reactions message={message} nameOf={nameOf} canWrite={canWrite} act={act} />}
       </div>
-      {canWrite && !isDeleted && !isEditing && <Toolbar message={message} isMine={isMine} act={act} />}
       <span ref={mark} data-seq={message.seq} className={styles.end} />
     </li>
   )

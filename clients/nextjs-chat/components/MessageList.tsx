@@ -1,6 +1,6 @@
 'use client'
 
-import { Fragment, useCallback, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from 'react'
+import { Fragment, useCallback, useEffect, useRef, useState, type KeyboardEvent } from 'react'
 
 import type { Draft, Message, Room } from '@rowcast/chat'
 
@@ -27,19 +27,17 @@ const TOGETHER = 5 * 60_000
 export function MessageList({ room, nameOf, act, editing, endEdit }: Props) {
   const { chat, complain } = useSigned()
   const { messages, drafts, hasOlder, isLoaded, info, members } = useSnapshot(room)
-  const [firstUnread, setFirstUnread] = useState<number | null>(null)
+  // Where reading goes on when the room is opened. It stays while one is here, and it is known
+  // before anything is shown: the view starts there.
+  const [firstUnread, setFirstUnread] = useState<number | null | undefined>(undefined)
+  if (isLoaded && info && firstUnread === undefined) {
+    const read = info.last_read_seq
+    const first = messages.find((one) => read !== null && one.seq > read && one.sender_id !== chat.me)
+    setFirstUnread(first?.seq ?? null)
+  }
   const scroller = useRef<HTMLDivElement>(null)
   const { isAtEnd, toEnd, above } = useScroll(scroller, messages, drafts, isLoaded)
   const mark = useReadMarks(scroller, (seq) => room.markRead(seq))
-
-  // Where reading went on when the room was opened. It stays while one is here.
-  const isKnown = isLoaded && info !== null
-  useLayoutEffect(() => {
-    if (!isKnown) return
-    const read = room.snapshot.info?.last_read_seq ?? null
-    const first = room.snapshot.messages.find((one) => read !== null && one.seq > read && one.sender_id !== chat.me)
-    setFirstUnread(first?.seq ?? null)
-  }, [isKnown, room, chat])
 
   const [isLoadingOlder, setLoadingOlder] = useState(false)
   const loadOlder = useCallback(() => {
