@@ -67,6 +67,8 @@ codes! {
     MessagePerSecondRateLimitReached,
     /// An upgrade without a token.
     MissingAPIKey,
+    /// Changes that were not live in the time that a join waited for them.
+    PostgresChangesSubscribeTimeout,
     /// Too many presence messages a second.
     PresenceRateLimitReached,
     /// A public join where only private channels are allowed.

@@ -5,6 +5,7 @@ pub mod app;
 pub mod auth;
 pub mod authorization;
 pub mod broadcast;
+pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod error_code;

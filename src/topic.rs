@@ -7,12 +7,17 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
+use uuid::Uuid;
+
 /// What every channel topic starts with on a socket.
 pub const PREFIX: &str = "realtime:";
 
 /// Most bytes of a topic with its prefix. Binary frames carry 255, but a join
 /// without `config` has a whole filter in its topic, with up to a hundred values.
 pub const LONGEST: usize = 8192;
+
+/// What the topic of a chat room starts with, before its id.
+const ROOM: &str = "room:";
 
 /// The topic of heartbeats, which is not a channel.
 pub const PHOENIX: &str = "phoenix";
@@ -68,6 +73,16 @@ impl Topic {
     pub fn sub_topic(&self) -> &str {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
     }
+
+    /// The topic of a chat room, `room:<id>`.
+    pub fn of_room(room: Uuid) -> Self {
+        Self(Arc::from(format!("{PREFIX}{ROOM}{room}")))
+    }
+
+    /// The id in `room:<id>`, however it is written; `None` for other topics.
+    pub fn room(&self) -> Option<Uuid> {
+        Uuid::parse_str(self.sub_topic().strip_prefix(ROOM)?).ok()
+    }
 }
 
 fn check(sub_topic: &str) -> Result<(), TopicError> {
@@ -108,6 +123,17 @@ mod tests {
         assert_eq!(topic.sub_topic(), "room:a b/é");
         assert_eq!(topic.as_str(), "realtime:room:a b/é");
         assert_eq!(Topic::from_sub_topic("room:a b/é"), Ok(topic));
+    }
+
+    #[test]
+    fn the_topic_of_a_room_holds_its_id() {
+        let room = Uuid::from_u128(0xab);
+        let topic = Topic::of_room(room);
+        assert_eq!(topic.as_str(), format!("realtime:room:{room}"));
+        assert_eq!(topic.room(), Some(room));
+        let shouted = Topic::from_sub_topic(&format!("room:{room}").replace("ab", "AB")).unwrap();
+        assert_eq!(shouted.room(), Some(room));
+        assert_eq!(Topic::from_sub_topic("room:lobby").unwrap().room(), None);
     }
 
     #[test]

@@ -18,4 +18,13 @@ begin
     execute format('grant select on realtime.subscription to %I', client);
     insert into realtime.rowcast_migrations (version) values ('grants/' || client);
   end loop;
+
+  if exists (select from pg_roles where rolname = 'supabase_realtime_admin')
+    and not exists (select from realtime.rowcast_migrations where version = 'grants/supabase_realtime_admin')
+  then
+    grant usage, create on schema realtime to supabase_realtime_admin;
+    grant select, insert, update, delete, trigger, truncate
+      on realtime.messages, realtime.subscription to supabase_realtime_admin;
+    insert into realtime.rowcast_migrations (version) values ('grants/supabase_realtime_admin');
+  end if;
 end $$;

@@ -13,6 +13,12 @@ begin
   if not (select rolbypassrls from pg_roles where rolname = 'service_role') then
     alter role service_role bypassrls;
   end if;
+  -- Scripts of applications name it in grants. It is nobody's login, and as
+  -- our objects belong to the server's user it needs no other role.
+  if not exists (select from pg_roles where rolname = 'supabase_realtime_admin') then
+    create role supabase_realtime_admin nologin noinherit;
+    alter role supabase_realtime_admin set search_path = public, extensions, realtime;
+  end if;
 end $$;
 
 -- The server switches to these roles, so its user must be a member.

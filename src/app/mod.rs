@@ -1,12 +1,13 @@
-//! The composition root: builds every component, wires them, stops them in order.
+//! The composition root: builds every component, wires them, and tells all at
+//! once when to stop.
 
 mod database;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use self::database::DatabaseError;
+pub use self::database::DatabaseError;
 use crate::{
     auth::{
         JwksSource, Keys,
@@ -15,11 +16,11 @@ use crate::{
     },
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
+    chat::{self, Chat},
     config::{self, Settings},
     http::{
-        self,
+        self, Pages,
         directory::Directory,
-        inspector::Page,
         listener,
         metrics::{Guard, MetricsPage},
         tenants::Admin,
@@ -38,6 +39,12 @@ use crate::{
     telemetry::Registry,
     tenants::{Limits, Tenant, Terms, janitor},
 };
+
+/// How long the start waits to learn whether there is a chat.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Longest statement that sets itself no limit, such as a look at the catalog.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tells that the server accepts connections.
 #[derive(Debug, Clone, Copy)]
@@ -60,19 +67,22 @@ pub enum AppError {
     /// The address of the keys cannot be used.
     #[error("the key set cannot be fetched: its URL {0}")]
     KeySetUrl(#[from] AddressError),
+    /// A chat was asked for, and the database has none.
+    #[error("ROWCAST_CHAT is on, but the database has no chat: run `rowcast migrate --chat`")]
+    NoChat,
     /// The database needs an operator.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// Runs until `stop` completes, then drains. `page` is what the inspector is told.
+/// Runs until `stop` completes, then drains. `pages` is what is served beside the API.
 ///
 /// # Errors
 ///
 /// See [`AppError`].
 pub async fn serve(
     settings: Settings,
-    page: Page,
+    pages: Pages,
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
@@ -103,8 +113,19 @@ pub async fn serve(
     let flows = settings.messages.broadcasts;
     let readiness = flows.then(|| from_database.readiness());
     let store = if flows { Store::new(pool.clone()) } else { Store::off() };
+    let series = chat::Metrics::register(&mut registry).tenant(&tenant.name);
+    let rooms = (pool.clone(), Arc::clone(&hub), Arc::clone(&tenant));
+    let chat = Chat::new(settings.chat, rooms.0, rooms.1, rooms.2, drain.clone(), series);
+    // A database that is away is asked again when the stream starts.
+    let found = tokio::time::timeout(LOOK, Box::pin(chat.look())).await;
+    if let Ok(Ok(chat::State::Off)) = found
+        && settings.chat.mode == chat::Mode::On
+    {
+        return Err(AppError::NoChat);
+    }
+    chat.run();
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
-    let sinks = (from_database, changes.pipeline());
+    let sinks = ((from_database, chat::Pushes::new(chat.clone())), changes.pipeline());
     let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
     let janitor = match janitor(&settings) {
@@ -122,6 +143,7 @@ pub async fn serve(
         drain: drain.clone(),
         authorizer,
         changes,
+        chat,
         hub,
         tenant,
     });
@@ -129,8 +151,7 @@ pub async fn serve(
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
-        // Only a server started for development has keys to give away.
-        inspector: Arc::new(page),
+        pages,
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
             max_frame_bytes: settings.sockets.max_frame_bytes,
@@ -149,7 +170,7 @@ pub async fn serve(
     stop.await;
     let left = drain.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections did not end in time");
+        tracing::warn!(left, "some connections or tasks did not end in time");
     }
     Ok(())
 }
@@ -159,7 +180,10 @@ fn pool(settings: &Settings, size: usize) -> Pool {
         connect: settings.database.connect.clone(),
         size,
         wait: settings.database.pool_wait,
-        session: SessionConfig::new("rowcast"),
+        session: SessionConfig {
+            statement_timeout: Some(STATEMENT_TIMEOUT),
+            ..SessionConfig::new("rowcast")
+        },
     })
 }
 

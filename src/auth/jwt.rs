@@ -104,6 +104,15 @@ pub fn sign(claims: &Map<String, Value>, secret: &str) -> Result<String, TokenEr
         .map_err(|_| TokenError::NoKey { kid: None })
 }
 
+/// Sixteen bytes that stand for a text, the same in every process and version.
+/// Not a secret: the key is fixed.
+pub fn digest(text: &str) -> Option<[u8; 16]> {
+    let key = EncodingKey::from_secret(b"rowcast");
+    let signed = jsonwebtoken::crypto::sign(text.as_bytes(), &key, Algorithm::HS256).ok()?;
+    let bytes = URL_SAFE_NO_PAD.decode(signed).ok()?;
+    bytes.get(..16)?.try_into().ok()
+}
+
 /// A key's name as it may be repeated to a client or a log: it is whatever the
 /// sender of a token made up.
 pub(super) fn shown(kid: &str) -> String {

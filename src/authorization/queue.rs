@@ -230,7 +230,7 @@ fn unavailable(error: &PoolError) -> AuthorizeError {
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,
-        PoolError::Connect(_) | PoolError::Closed => AuthorizeError::Unavailable,
+        PoolError::Connect(_) => AuthorizeError::Unavailable,
     }
 }
 

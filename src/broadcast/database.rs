@@ -11,7 +11,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::row::{self, Dropped, Layout};
+use super::{
+    reserved,
+    row::{self, Dropped, Layout},
+};
 use crate::{
     error_code::ErrorCode,
     hub::{Interest, Key, topics::Hub},
@@ -130,14 +133,17 @@ impl Inner {
         if row.broadcast.payload.len() > self.tenant.max_payload_bytes() {
             return Err(Dropped::PayloadTooLarge);
         }
+        let key =
+            Key { tenant: Arc::clone(&self.tenant.name), private: row.private, topic: row.topic };
+        if reserved::is_reserved(&self.tenant, &key, &row.broadcast.event) {
+            return Err(Dropped::Reserved);
+        }
         let events = &self.tenant.meters.events;
         // Unlike a client's message this closes nobody's channel: no client is
         // to blame for what the database says.
         if events.record(1) {
             return Err(Dropped::TooManyRequests);
         }
-        let key =
-            Key { tenant: Arc::clone(&self.tenant.name), private: row.private, topic: row.topic };
         let meta = format!(r#"{{"id":"{}"}}"#, row.id);
         let message = Fanout::User { broadcast: row.broadcast, meta };
         events.record(self.hub.publish_stored(&key, &message, Interest::BROADCAST, row.id));

@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod persist;
 pub mod publish;
 pub mod replay;
+mod reserved;
 mod row;
 
 use crate::tenants::janitor;

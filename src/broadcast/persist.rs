@@ -11,14 +11,13 @@ use postgres_protocol::escape::escape_literal;
 use uuid::Uuid;
 
 use crate::{
-    auth::Claims,
     hub::Subscriber,
-    postgres::pool::{Lease, Pool, PoolError, ScriptError},
+    postgres::pool::{Pool, PoolError, RunError, ScriptError},
     protocol::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
-    secret::Secret,
+    tenants::Caller,
 };
 
 /// Storing one message may take this long.
@@ -29,17 +28,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Store {
     /// `None` where nothing that is stored would reach anybody.
     pool: Option<Pool>,
-}
-
-/// Who sends, and to which private topic.
-#[derive(Debug, Clone, Copy)]
-pub struct Sender<'a> {
-    /// The topic without `realtime:`.
-    pub topic: &'a str,
-    /// The sender's token.
-    pub claims: &'a Claims,
-    /// Its request headers as a JSON object, for `request.headers`.
-    pub headers: &'a Secret,
 }
 
 /// Why a message was not stored. The texts are for the client, which gets
@@ -94,7 +82,7 @@ impl Store {
     /// connection broke while it was being stored.
     pub async fn store(
         &self,
-        sender: Sender<'_>,
+        sender: Caller<'_>,
         broadcast: &UserBroadcast,
         persist: Persist,
         skip: Option<&Subscriber>,
@@ -107,23 +95,15 @@ impl Store {
         };
         let id = Uuid::new_v4();
         let script = script(id, sender, broadcast, seconds);
-        let mut lease = Box::pin(pool.checkout()).await.map_err(PersistError::Unavailable)?;
         // Before it is stored, or the log could be faster.
         if let Some(subscriber) = skip {
             subscriber.seen.will_store(id);
         }
-        lease.mark_dirty();
-        match lease.simple_rows_within(TIMEOUT, &script).await {
-            Ok(_) => {
-                lease.mark_clean();
-                Ok(id)
-            }
+        match pool.run(TIMEOUT, &script).await {
+            Ok(_) => Ok(id),
             Err(error) => {
                 if let Some(subscriber) = skip {
                     subscriber.seen.did_not_store(id);
-                }
-                if error.sqlstate().is_some() {
-                    undo(lease).await;
                 }
                 Err(failure(error))
             }
@@ -131,14 +111,11 @@ impl Store {
     }
 }
 
-/// A denial is nothing unusual and must not cost the connection.
-async fn undo(mut lease: Lease) {
-    if lease.simple_rows_within(Duration::ZERO, "rollback").await.is_ok() {
-        lease.mark_clean();
-    }
-}
-
-fn failure(error: ScriptError) -> PersistError {
+fn failure(error: RunError) -> PersistError {
+    let error = match error {
+        RunError::Pool(error) => return PersistError::Unavailable(error),
+        RunError::Script(error) => error,
+    };
     match error.sqlstate() {
         Some("42501") => PersistError::Denied,
         Some("23514") => PersistError::MissingPartition,
@@ -148,20 +125,8 @@ fn failure(error: ScriptError) -> PersistError {
 }
 
 /// One round trip. The settings and the role end with the transaction.
-fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Option<u32>) -> String {
-    let Sender { topic, claims, headers } = sender;
-    let timeout = TIMEOUT.as_millis();
-    let set =
-        |name: &str, value: &str| format!("set_config('{name}', {}, true)", escape_literal(value));
-    let settings = [
-        set("realtime.topic", topic),
-        set("request.jwt.claims", claims.json()),
-        set("request.jwt.claim.sub", claims.subject().unwrap_or_default()),
-        set("request.jwt.claim.role", claims.role()),
-        set("request.headers", headers.expose()),
-        set("role", claims.role()),
-    ]
-    .join(", ");
+fn script(id: Uuid, sender: Caller<'_>, broadcast: &UserBroadcast, seconds: Option<u32>) -> String {
+    let (timeout, settings) = (TIMEOUT.as_millis(), sender.settings());
     let (column, payload) = match broadcast.encoding {
         Encoding::Json => ("payload", escape_literal(&String::from_utf8_lossy(&broadcast.payload))),
         Encoding::Binary => {
@@ -169,7 +134,7 @@ fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Opti
             ("binary_payload", format!("decode('{hex}', 'hex')"))
         }
     };
-    let (topic, event) = (escape_literal(topic), escape_literal(&broadcast.event));
+    let (topic, event) = (escape_literal(sender.topic), escape_literal(&broadcast.event));
     // The wish to forget is the server's to keep, not the sender's to see.
     let expiry = seconds.map_or_else(String::new, |seconds| {
         format!(
@@ -178,7 +143,7 @@ fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Opti
         )
     });
     format!(
-        "begin; set local statement_timeout = {timeout}; select {settings}; \
+        "begin; set local statement_timeout = {timeout}; {settings}; \
          insert into realtime.messages (id, topic, extension, event, private, {column}) \
          values ('{id}', {topic}, 'broadcast', {event}, true, {payload}); \
          {expiry}commit"
@@ -188,11 +153,12 @@ fn script(id: Uuid, sender: Sender<'_>, broadcast: &UserBroadcast, seconds: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{auth::Claims, secret::Secret};
 
     fn made(event: &str, encoding: Encoding, payload: &'static [u8], ttl: Option<u32>) -> String {
         let claims = Claims::parse(r#"{"role":"anon","exp":2}"#, 1).unwrap();
         let headers = Secret::new(r#"{"x":"\\'"}"#);
-        let sender = Sender { topic: "it's", claims: &claims, headers: &headers };
+        let sender = Caller { topic: "it's", claims: &claims, headers: &headers };
         let broadcast =
             UserBroadcast { event: event.to_owned(), encoding, payload: payload.into() };
         script(Uuid::from_u128(7), sender, &broadcast, ttl)

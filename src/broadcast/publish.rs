@@ -8,7 +8,7 @@ use crate::{
     tenants::Tenant,
 };
 
-use super::message::Message;
+use super::{message::Message, reserved};
 
 /// What receivers are told when the tenant sends too much.
 const TOO_MANY: &str = "Too many messages per second";
@@ -26,6 +26,9 @@ pub enum PublishError {
     /// Above `max_payload_size_in_kb`.
     #[error("the payload exceeds the tenant's limit")]
     TooLarge,
+    /// Such an event on this topic comes from the server alone.
+    #[error("the event is reserved for the server")]
+    Reserved,
 }
 
 impl Broadcasts {
@@ -34,15 +37,25 @@ impl Broadcasts {
         Self { tenant, hub }
     }
 
-    /// Whether a message is within the tenant's limit, for doors that must
-    /// know before they send anything.
+    /// Whether a message may be sent to a topic as far as the server is asked,
+    /// for doors that must know before they send anything.
     ///
     /// # Errors
     ///
     /// [`PublishError`].
-    pub fn check(&self, message: &Message) -> Result<(), PublishError> {
-        let too_large = message.exceeds(self.tenant.max_payload_bytes());
-        if too_large { Err(PublishError::TooLarge) } else { Ok(()) }
+    pub fn check(&self, key: &Key, message: &Message) -> Result<(), PublishError> {
+        if message.exceeds(self.tenant.max_payload_bytes()) {
+            return Err(PublishError::TooLarge);
+        }
+        match reserved::claims(&self.tenant, key, message) {
+            true => Err(PublishError::Reserved),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether an event on a topic comes from the server alone.
+    pub fn reserves(&self, key: &Key, event: &str) -> bool {
+        reserved::is_reserved(&self.tenant, key, event)
     }
 
     /// Hands a message to everybody on the topic but `skip`.
@@ -58,7 +71,7 @@ impl Broadcasts {
         skip: Option<ChannelId>,
     ) -> Result<u64, PublishError> {
         let message = message.into();
-        self.check(&message)?;
+        self.check(key, &message)?;
         Ok(self.deliver(key, &message.into_fanout(), skip))
     }
 

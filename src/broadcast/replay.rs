@@ -81,6 +81,13 @@ pub struct Stored {
     broadcast: UserBroadcast,
 }
 
+impl Stored {
+    /// The user's event.
+    pub fn event(&self) -> &str {
+        &self.broadcast.event
+    }
+}
+
 /// Reads stored messages. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Replays {

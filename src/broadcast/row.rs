@@ -27,6 +27,8 @@ pub(super) enum Dropped {
     TooManyRequests,
     /// Older than messages are kept.
     Expired,
+    /// The event comes from the server alone.
+    Reserved,
     /// A value is not what its type prints, or no topic.
     Unreadable,
 }
@@ -44,6 +46,7 @@ impl Dropped {
             Self::PayloadTooLarge => "payload_size_exceeded",
             Self::TooManyRequests => "too_many_requests",
             Self::Expired => "expired",
+            Self::Reserved => "reserved_event",
             Self::Unreadable => "unreadable",
         }
     }

@@ -23,7 +23,7 @@ pub(super) async fn connect(config: &ConnectConfig) -> Result<pg::Client, Failur
                 config.user,
                 telemetry::reason(&error)
             ),
-            "check DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME, or DATABASE_URL.",
+            "check DATABASE_URL (or --db-url), or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME.",
         )
     })
 }

@@ -2,30 +2,35 @@
 
 use thiserror::Error;
 
-use crate::{app::AppError, config::ConfigError, tenants::migrations::MigrateError};
+use crate::{
+    app::{AppError, DatabaseError},
+    config::ConfigError,
+    telemetry,
+    tenants::migrations::MigrateError,
+};
 
-/// One plain sentence and, where there is one, the next step.
+/// One plain sentence and the next step.
 #[derive(Debug, Error)]
 #[error("{what}")]
 pub struct Failure {
     what: String,
-    next: Option<String>,
+    next: String,
 }
 
 impl Failure {
     /// A failure and what to do about it.
     pub(super) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { what: what.into(), next: Some(next.into()) }
+        Self { what: what.into(), next: next.into() }
     }
 
-    /// A failure whose sentence says it all.
-    pub(super) fn plain(what: impl Into<String>) -> Self {
-        Self { what: what.into(), next: None }
+    /// The same failure with another next step.
+    pub(super) fn advising(self, next: impl Into<String>) -> Self {
+        Self { next: next.into(), ..self }
     }
 
     /// The next step.
-    pub(super) fn next(&self) -> Option<&str> {
-        self.next.as_deref()
+    pub(super) fn next(&self) -> &str {
+        &self.next
     }
 }
 
@@ -35,7 +40,8 @@ impl From<ConfigError> for Failure {
             ConfigError::Missing { name, .. } => {
                 format!("set {name}, or try rowcast dev, which needs no settings.")
             }
-            _ => "rowcast config check shows what is in force.".to_owned(),
+            _ => "correct it or unset it; rowcast serve --help tells what each setting means."
+                .to_owned(),
         };
         Self::new(error.to_string(), next)
     }
@@ -48,29 +54,50 @@ impl From<MigrateError> for Failure {
                 format!("The user {user} lacks a privilege: {message}."),
                 format!("as a superuser run {remedy}"),
             ),
-            MigrateError::Locked => Self::new(error.to_string(), "try again when it has finished."),
-            MigrateError::TooOld(_) | MigrateError::Refused(_) | MigrateError::Failed { .. } => {
-                Self::plain(error.to_string())
-            }
+            MigrateError::Locked => Self::new(
+                "Another session holds a lock on the schema realtime.",
+                "try again when it has finished.",
+            ),
+            MigrateError::TooOld(version) => Self::new(
+                format!("The database runs PostgreSQL {version}, but Rowcast needs 14 or newer."),
+                "upgrade PostgreSQL, or name another database with DATABASE_URL or --db-url.",
+            ),
+            MigrateError::Refused(reason) => Self::new(
+                format!("The database refuses: {reason}."),
+                "mend what the message names and run rowcast migrate --chat again.",
+            ),
+            MigrateError::Failed { .. } => Self::new(
+                format!("The SQL objects could not be installed: {error}."),
+                "mend what the message names and try again; nothing was changed.",
+            ),
         }
     }
 }
 
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
-        match &error {
+        match error {
             AppError::Listen { address, source }
                 if source.kind() == std::io::ErrorKind::AddrInUse =>
             {
                 Self::busy(address.port())
             }
-            AppError::Listen { .. } => Self::new(error.to_string(), "check PORT and ROWCAST_BIND."),
+            AppError::Listen { address, source } => Self::new(
+                format!("Cannot listen on {address}: {source}."),
+                "check PORT and ROWCAST_BIND, or --port and --bind.",
+            ),
+            AppError::NoChat => Self::new(
+                "ROWCAST_CHAT is on, but there is no chat in the database.",
+                "run rowcast migrate --chat, or set ROWCAST_CHAT=auto.",
+            ),
             AppError::KeySetUrl(_) => {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }
-            AppError::Database(error) => Self::new(
-                format!("The database is not ready for us: {}.", crate::telemetry::reason(error)),
-                "check DATABASE_URL or DB_*; ROWCAST_AUTO_MIGRATE=false leaves the SQL to you.",
+            // What keeps `migrate` from working keeps `serve`, in the same words.
+            AppError::Database(DatabaseError::Migrate(error)) => error.into(),
+            AppError::Database(error @ DatabaseError::Connect(_)) => Self::new(
+                format!("The database is not ready for us: {}.", telemetry::reason(&error)),
+                "check DATABASE_URL (or --db-url), or DB_HOST, DB_USER and so on.",
             ),
         }
     }

@@ -1,8 +1,8 @@
 //! The command line: what the commands are, and how they end.
 //!
 //! Each command is a file. A command that cannot do its work says so in one
-//! plain sentence with a next step and ends with code 1; there are no
-//! backtraces for what a user can cause.
+//! plain sentence with a next step and ends with code 1, or with 2 for wrong
+//! arguments; there are no backtraces for what a user can cause.
 
 use std::process::ExitCode;
 
@@ -101,7 +101,12 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::plain(format!("The system gives no threads: {error}.")))?
+        .map_err(|error| {
+            Failure::new(
+                format!("The system gives no threads: {error}."),
+                "end other programs, or raise the limit that ulimit -u shows.",
+            )
+        })?
         .block_on(work)
 }
 

@@ -34,10 +34,8 @@ pub(super) fn progress(text: impl Display) {
 }
 
 /// Writes an error and what to do about it to standard error.
-pub(super) fn error(what: impl Display, next: Option<&str>) {
+pub(super) fn error(what: impl Display, next: &str) {
     let mut out = anstream::stderr();
     let _ = writeln!(out, "{} {what}", paint(BAD, "error:"));
-    if let Some(next) = next {
-        let _ = writeln!(out, "  {} {next}", paint(STRONG, "next:"));
-    }
+    let _ = writeln!(out, "  {} {next}", paint(STRONG, "next:"));
 }

@@ -1,12 +1,15 @@
 //! `rowcast serve`: the server, set up by the environment.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{Failure, screen, signals};
 use crate::{
     app,
     config::{LogFormat, LogSettings, Overrides, Resolved, env::Env},
-    http::inspector::Page,
+    http::{Pages, site::Site},
     telemetry::logging::{self, Format},
 };
 
@@ -22,6 +25,9 @@ pub(super) struct Args {
     /// The database [DATABASE_URL, or DB_HOST and so on]
     #[arg(long, value_name = "URL")]
     db_url: Option<String>,
+    /// Serve the files of this folder at /, in the inspector's place
+    #[arg(long = "static", value_name = "FOLDER")]
+    site: Option<PathBuf>,
 }
 
 impl Args {
@@ -47,10 +53,21 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     if !resolved.ignored().is_empty() {
         screen::progress(format!("No meaning here: {}", resolved.ignored().join(", ")));
     }
+    let site = args.site.as_deref().map(site).transpose()?;
     start_logging(&settings.log);
+    let pages = Pages { site, ..Pages::default() };
     let ready = |ready: app::Ready| screen::progress(format!("Listening on {}", ready.address));
-    app::serve(settings, Page::default(), ready, signals::stop()).await?;
+    app::serve(settings, pages, ready, signals::stop()).await?;
     Ok(())
+}
+
+fn site(folder: &Path) -> Result<Site, Failure> {
+    Site::new(folder, "").map_err(|error| {
+        Failure::new(
+            format!("The folder {} cannot be served: {error}.", folder.display()),
+            "name a folder with files, such as the output of a build.",
+        )
+    })
 }
 
 /// Logs to standard error, in the form asked for or the one that suits it.

@@ -13,7 +13,12 @@ use super::{
     },
     dev, screen,
 };
-use crate::config::{Overrides, Resolved, env::Env};
+use crate::{
+    config::{ConfigError, Overrides, Resolved, env::Env},
+    postgres::connect::ConnectConfig,
+    secret::Secret,
+    tenants::migrations::reason,
+};
 
 /// Arguments of `sql`.
 #[derive(Debug, clap::Args)]
@@ -32,14 +37,14 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
             "start rowcast dev first, or name its folder with --data-dir.",
         )
     })?;
-    let mut overrides = Overrides::default();
-    overrides.flag("DATABASE_URL", url.expose());
-    let database = Resolved::read(&Env, &overrides)?.database()?;
-    let client = connect(&database).await.map_err(|_| {
-        Failure::new("The database of rowcast dev does not answer.", "start rowcast dev first.")
-    })?;
+    let client = connect(&database(&url)?)
+        .await
+        .map_err(|failure| failure.advising("start rowcast dev, if it does not run."))?;
     let messages = client.simple_query(&args.statements).await.map_err(|error| {
-        Failure::plain(error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string))
+        Failure::new(
+            format!("PostgreSQL refuses: {}.", reason(&error)),
+            "correct the statement and try again.",
+        )
     })?;
     for message in &messages {
         match message {
@@ -59,4 +64,19 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Where the database of `rowcast dev` is.
+fn database(url: &Secret) -> Result<ConnectConfig, ConfigError> {
+    let mut overrides = Overrides::default();
+    overrides.insist("DATABASE_URL", url.expose());
+    let database = Resolved::read(&Env, &overrides)?.database();
+    if database.as_ref().is_ok_and(|found| found.host.parse() != Ok(dev::HOST)) {
+        return database;
+    }
+    // The private one has no TLS, whatever the environment asks of another.
+    for name in ["ROWCAST_DB_SSL_MODE", "DB_SSL", "DB_SSL_CA_CERT"] {
+        overrides.insist(name, "");
+    }
+    Resolved::read(&Env, &overrides)?.database()
 }

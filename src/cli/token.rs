@@ -1,9 +1,11 @@
 //! `rowcast token`: makes a key for a client.
 
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Map, Value};
 
 use super::{Failure, dev, screen};
 use crate::{
+    auth::jwt,
     config::{Overrides, Resolved, env::Env},
     runtime::clock,
     secret::Secret,
@@ -18,12 +20,12 @@ const TOKEN_LIFE: u64 = 3600;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Database role: anon, authenticated, service_role or any other
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     role: String,
     /// The user's id
     #[arg(long)]
     sub: Option<String>,
-    /// Life such as 90s, 15m, 1h, 30d or 10y, or the second (Unix time) at
+    /// Life such as 90s, 15m, 1h, 30d, 2w or 10y, or the second (Unix time) at
     /// which it ends [10y for anon and service_role, otherwise 1h]
     #[arg(long, value_parser = parse_expiry)]
     exp: Option<Expiry>,
@@ -31,7 +33,7 @@ pub(super) struct Args {
     #[arg(long = "claim", value_name = "NAME=JSON", value_parser = parse_claim)]
     claims: Vec<(String, Value)>,
     /// Secret to sign with [ROWCAST_JWT_SECRET, API_JWT_SECRET, or that of rowcast dev]
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     secret: Option<String>,
 }
 
@@ -42,6 +44,16 @@ pub(super) enum Expiry {
     In(u64),
     /// Unix time.
     At(u64),
+}
+
+impl Expiry {
+    /// The second at which a token ends that is issued at `now`.
+    fn end(self, now: u64) -> u64 {
+        match self {
+            Self::In(seconds) => now.saturating_add(seconds),
+            Self::At(second) => second,
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -60,6 +72,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let expiry = args.exp.unwrap_or(Expiry::In(life));
     let now = clock::unix_time().as_secs();
+    if expiry.end(now) <= now {
+        return Err(Failure::new(
+            "The token would have expired already: --exp is no later than now.",
+            "give a life with its unit, such as 1h, or a later Unix time.",
+        ));
+    }
     screen::line(mint(&secret, &args.role, now, expiry, claims)?);
     Ok(())
 }
@@ -72,16 +90,12 @@ pub(super) fn mint(
     expiry: Expiry,
     mut claims: Map<String, Value>,
 ) -> Result<String, Failure> {
-    let end = match expiry {
-        Expiry::In(seconds) => now.saturating_add(seconds),
-        Expiry::At(second) => second,
-    };
     claims.insert("role".to_owned(), role.into());
     claims.insert("iat".to_owned(), now.into());
-    claims.insert("exp".to_owned(), end.into());
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.expose().as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key)
-        .map_err(|error| Failure::plain(format!("The token could not be signed: {error}.")))
+    claims.insert("exp".to_owned(), expiry.end(now).into());
+    jwt::sign(&claims, secret.expose()).map_err(|error| {
+        Failure::new(format!("The token could not be signed: {error}."), "try another secret.")
+    })
 }
 
 /// The secret in force, or else that of `rowcast dev` in this folder.
@@ -98,7 +112,8 @@ fn configured() -> Result<Secret, Failure> {
 }
 
 fn parse_expiry(text: &str) -> Result<Expiry, String> {
-    let expected = || "expected a time such as 90s, 15m, 1h, 30d or 10y, or a Unix time".to_owned();
+    let expected =
+        || "expected a time such as 90s, 15m, 1h, 30d, 2w or 10y, or a Unix time".to_owned();
     if let Ok(second) = text.parse() {
         return Ok(Expiry::At(second));
     }
@@ -132,6 +147,8 @@ fn parse_claim(text: &str) -> Result<(String, Value), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -142,6 +159,27 @@ mod tests {
         assert_eq!(parse_expiry("1893456000"), Ok(Expiry::At(1_893_456_000)));
         for bad in ["", "h", "1 h", "1hh", "-1h", "1.5h", "soon", "99999999999999999999y"] {
             assert!(parse_expiry(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_useless_is_refused() {
+        let parse = |flags: &[&str]| {
+            let flags = ["rowcast", "token"].iter().chain(flags);
+            super::super::Cli::try_parse_from(flags)
+        };
+        assert!(parse(&["--role", "anon", "--secret", "s"]).is_ok());
+        assert!(parse(&["--role", "anon", "--secret", ""]).is_err());
+        assert!(parse(&["--role", "", "--secret", "s"]).is_err());
+        for past in [Expiry::At(3600), Expiry::In(0)] {
+            let args = Args {
+                role: "anon".to_owned(),
+                sub: None,
+                exp: Some(past),
+                claims: Vec::new(),
+                secret: Some("s".to_owned()),
+            };
+            assert!(run(&args).unwrap_err().to_string().contains("--exp"));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Database URLs, and what TLS the settings ask for.
 
+use std::str::Utf8Error;
+
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -15,15 +17,23 @@ pub(super) struct DatabaseUrl {
 impl DatabaseUrl {
     /// Takes a URL apart; user, password, host and name are percent-decoded.
     /// Parameters other than those of libpq named here are passed over:
-    /// hosting services add their own.
-    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+    /// hosting services add their own. `source` is what the URL is called in errors.
+    pub(super) fn parse(text: &str, source: &str) -> Result<Self, ConfigError> {
+        let bad = |expected: &str| bad(source, expected);
         let url = Url::parse(text).map_err(|error| bad(&format!("a URL ({error})")))?;
         let mut found = Self::default();
-        found.put("DB_HOST", url.host_str().map(|host| host.trim_matches(['[', ']'])))?;
-        found.put("DB_PORT", url.port().map(|port| port.to_string()).as_deref())?;
-        found.put("DB_USER", Some(url.username()))?;
-        found.put("DB_PASSWORD", url.password())?;
-        found.put("DB_NAME", url.path().strip_prefix('/'))?;
+        let not_utf8 = |_| bad("a URL whose parts are UTF-8 after percent-decoding");
+        let host = url.host_str().map(|host| host.trim_matches(['[', ']']));
+        let port = url.port().map(|port| port.to_string());
+        for (name, text) in [
+            ("DB_HOST", host),
+            ("DB_PORT", port.as_deref()),
+            ("DB_USER", Some(url.username())),
+            ("DB_PASSWORD", url.password()),
+            ("DB_NAME", url.path().strip_prefix('/')),
+        ] {
+            found.put(name, text).map_err(not_utf8)?;
+        }
         for (name, value) in url.query_pairs() {
             let knob = match &*name {
                 "host" => "DB_HOST",
@@ -46,19 +56,17 @@ impl DatabaseUrl {
         self.parts.into_iter()
     }
 
-    fn put(&mut self, name: &'static str, text: Option<&str>) -> Result<(), ConfigError> {
+    fn put(&mut self, name: &'static str, text: Option<&str>) -> Result<(), Utf8Error> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(()) };
-        let decoded = percent_decode_str(text)
-            .decode_utf8()
-            .map_err(|_| bad("a URL whose parts are UTF-8 after percent-decoding"))?;
+        let decoded = percent_decode_str(text).decode_utf8()?;
         self.parts.push((name, decoded.into_owned()));
         Ok(())
     }
 }
 
-fn bad(expected: &str) -> ConfigError {
+fn bad(source: &str, expected: &str) -> ConfigError {
     ConfigError::Invalid {
-        name: "DATABASE_URL".to_owned(),
+        name: source.to_owned(),
         value: "set to something else".to_owned(),
         expected: format!(
             "{expected}; characters such as @ : / # ? in a password must be percent-encoded"

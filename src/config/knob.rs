@@ -72,6 +72,8 @@ pub enum Section {
     Messages,
     /// Database changes and their subscribers.
     Changes,
+    /// Rooms and their messages.
+    Chat,
     /// Logs.
     Logs,
     /// `rowcast dev`.
@@ -90,6 +92,7 @@ impl Section {
             Self::Replication => "Replication",
             Self::Messages => "Messages of the database",
             Self::Changes => "Database changes",
+            Self::Chat => "Chat",
             Self::Logs => "Logs",
             Self::Dev => "Development",
         }
@@ -132,6 +135,10 @@ impl Kind {
 
     /// Milliseconds up to a day; 0 allowed.
     pub(super) const MILLIS: Self = Self::Number { min: 0, max: 86_400_000, unit: "milliseconds" };
+
+    /// Milliseconds up to a day, where none at all would leave nothing to work.
+    pub(super) const SOME_MILLIS: Self =
+        Self::Number { min: 1, max: 86_400_000, unit: "milliseconds" };
 
     /// What a value should be, as the end of a sentence.
     pub fn expected(self) -> String {

@@ -18,6 +18,7 @@ use crate::{
         jwks::{Jwks, JwksError},
         jwks_fetch,
     },
+    chat,
     secret::Secret,
 };
 
@@ -111,14 +112,31 @@ impl Resolved {
                 max_filters: self.parsed("ROWCAST_MAX_FILTERS_PER_BINDING")?,
                 publication_check: self.millis("ROWCAST_PUBLICATION_CHECK_MS")?,
             },
+            chat: self.chat()?,
             log: LogSettings {
                 level: self.parsed("LOG_LEVEL")?,
                 format: self.value("ROWCAST_LOG_FORMAT").map(|format| match format {
                     "json" => LogFormat::Json,
                     _ => LogFormat::Pretty,
                 }),
-                healthchecks: !self.flag("DISABLE_HEALTHCHECK_LOGGING")?,
             },
+        })
+    }
+
+    fn chat(&self) -> Result<chat::Config, ConfigError> {
+        Ok(chat::Config {
+            mode: match self.value("ROWCAST_CHAT") {
+                Some("on") => chat::Mode::On,
+                Some("off") => chat::Mode::Off,
+                _ => chat::Mode::Auto,
+            },
+            message_characters: self.parsed("ROWCAST_CHAT_MESSAGE_CHARACTERS")?,
+            receipts_room_size: self.parsed("ROWCAST_CHAT_RECEIPTS_ROOM_SIZE")?,
+            receipts_window: self.millis("ROWCAST_CHAT_RECEIPTS_MS")?,
+            max_receipts: self.parsed("ROWCAST_CHAT_MAX_RECEIPTS")?,
+            max_typing: self.parsed("ROWCAST_CHAT_MAX_TYPING")?,
+            status_ttl: self.millis("ROWCAST_CHAT_STATUS_TTL_MS")?,
+            max_statuses: self.parsed("ROWCAST_CHAT_MAX_STATUSES")?,
         })
     }
 
@@ -160,7 +178,6 @@ impl Resolved {
             max_events_per_second: self.parsed("TENANT_MAX_EVENTS_PER_SECOND")?,
             max_joins_per_second: self.parsed("TENANT_MAX_JOINS_PER_SECOND")?,
             max_channels_per_client: self.parsed("TENANT_MAX_CHANNELS_PER_CLIENT")?,
-            max_bytes_per_second: self.parsed("TENANT_MAX_BYTES_PER_SECOND")?,
             max_presence_events_per_second: self
                 .parsed("ROWCAST_MAX_PRESENCE_EVENTS_PER_SECOND")?,
             client_presence_max_calls: self.parsed("CLIENT_PRESENCE_MAX_CALLS")?,
@@ -197,9 +214,7 @@ impl Resolved {
     /// The values were checked when read, so an error here means that this
     /// file and the table of settings disagree; a test loads all of them.
     fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
-        self.value(name)
-            .and_then(|text| text.parse().ok())
-            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+        self.value(name).and_then(|text| text.parse().ok()).ok_or(absent(name))
     }
 
     fn millis(&self, name: &'static str) -> Result<Duration, ConfigError> {
@@ -211,15 +226,11 @@ impl Resolved {
     /// # Errors
     /// If there is no such setting.
     pub fn flag(&self, name: &'static str) -> Result<bool, ConfigError> {
-        self.value(name)
-            .and_then(parse_bool)
-            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+        self.value(name).and_then(parse_bool).ok_or(absent(name))
     }
 
     fn object(&self, name: &'static str) -> Result<Map<String, Value>, ConfigError> {
-        self.value(name)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .ok_or(ConfigError::Missing { name, why: "and there is no default" })
+        self.value(name).and_then(|text| serde_json::from_str(text).ok()).ok_or(absent(name))
     }
 
     fn secret(&self, name: &str) -> Option<Secret> {
@@ -230,6 +241,10 @@ impl Resolved {
         let list = self.value(name).unwrap_or_default();
         list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Secret::new).collect()
     }
+}
+
+fn absent(name: &'static str) -> ConfigError {
+    ConfigError::Missing { name, why: "it has no default" }
 }
 
 #[cfg(test)]

@@ -139,8 +139,10 @@ impl Resolved {
 
     /// Puts the parts of `DATABASE_URL` in the place of `DB_*`.
     fn spread_url(&mut self) -> Result<(), ConfigError> {
-        let Some(url) = self.value("DATABASE_URL") else { return Ok(()) };
-        for (name, value) in DatabaseUrl::parse(url)?.parts() {
+        let Some(entry) = self.entry("DATABASE_URL") else { return Ok(()) };
+        let Some(url) = &entry.value else { return Ok(()) };
+        let source = called("DATABASE_URL", entry.origin);
+        for (name, value) in DatabaseUrl::parse(url, source)?.parts() {
             // An explicit mode or file of ours wins over a parameter of the URL.
             let explicit = matches!(name, "ROWCAST_DB_SSL_MODE" | "DB_SSL_CA_CERT");
             let Some(entry) = self.entries.iter_mut().find(|entry| entry.knob.name == name) else {
@@ -149,11 +151,22 @@ impl Resolved {
             if explicit && entry.value.is_some() {
                 continue;
             }
-            check(entry.knob, &format!("the part of DATABASE_URL for {name}"), &value)?;
+            check(entry.knob, &format!("the part of {source} for {name}"), &value)?;
             entry.value = Some(value);
             entry.origin = Origin::DatabaseUrl;
         }
         Ok(())
+    }
+}
+
+/// What a setting is called where it came from: an error has to name what was typed.
+fn called(name: &'static str, origin: Origin) -> &'static str {
+    match (name, origin) {
+        ("DATABASE_URL", Origin::Flag) => "--db-url",
+        ("ROWCAST_PG_BIN", Origin::Flag) => "--pg-bin",
+        ("ROWCAST_BIND", Origin::Flag) => "--bind",
+        ("PORT", Origin::Flag) => "--port",
+        _ => name,
     }
 }
 
@@ -169,7 +182,7 @@ fn find(
         let (name, mut entry) = found(name, value.clone(), *origin);
         // Insisting on nothing takes a value away.
         entry.value.take_if(|value| value.is_empty());
-        return (name, entry);
+        return (called(name, *origin), entry);
     }
     for name in std::iter::once(&knob.name).chain(knob.aliases) {
         if let Some(value) = strings.value(name) {
@@ -217,6 +230,21 @@ mod tests {
         );
         let error = read(&[("DB_POOL_SIZE", "none")]).unwrap_err().to_string();
         assert!(error.starts_with("DB_POOL_SIZE is \"none\""), "{error}");
+    }
+
+    #[test]
+    fn a_bad_flag_is_named_as_it_was_typed() {
+        let error = |url: &str| {
+            let mut overrides = Overrides::default();
+            overrides.flag("DATABASE_URL", url);
+            let strings = BTreeMap::<&str, &str>::new();
+            Resolved::read(&strings, &overrides).unwrap_err().to_string()
+        };
+        for url in ["mysql://h/d", "postgres://h:port/d"] {
+            assert!(error(url).starts_with("--db-url is set to something else"), "{}", error(url));
+        }
+        let error = error("postgres://h/d?sslmode=maybe");
+        assert!(error.starts_with("the part of --db-url for ROWCAST_DB_SSL_MODE is"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Map, Value};
 
-use crate::{auth::Jwks, postgres::connect::ConnectConfig, secret::Secret};
+use crate::{auth::Jwks, chat, postgres::connect::ConnectConfig, secret::Secret};
 
 /// Everything that `serve` and `dev` need.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub messages: MessageSettings,
     /// Database changes and their subscribers.
     pub changes: ChangeSettings,
+    /// Rooms and their messages.
+    pub chat: chat::Config,
     /// Logs.
     pub log: LogSettings,
 }
@@ -100,7 +102,7 @@ pub struct JwksUrl {
 /// Limits of the tenant, as section "Tenant and limits" describes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Clients with a channel.
+    /// Sockets that have joined a channel.
     pub max_concurrent_users: u64,
     /// Events per second.
     pub max_events_per_second: u64,
@@ -108,11 +110,9 @@ pub struct Limits {
     pub max_joins_per_second: u64,
     /// Channels of one socket.
     pub max_channels_per_client: u64,
-    /// Bytes per second; only reported.
-    pub max_bytes_per_second: u64,
     /// Presence messages per second.
     pub max_presence_events_per_second: u64,
-    /// Presence messages of one client in a window.
+    /// Presence messages of one channel in a window.
     pub client_presence_max_calls: u64,
     /// That window.
     pub client_presence_window: Duration,
@@ -127,8 +127,8 @@ pub struct Limits {
 /// Who may pass: the secrets of accepted tokens and the tokens refused anyway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
-    /// Any of these may have signed the token. Empty only for a
-    /// tenant with a key set and no secret; nobody passes then.
+    /// Any of these may have signed the token. Empty if the tenant has a key
+    /// set or `ROWCAST_JWT_SECRET` and nothing else; nobody passes then.
     pub secrets: Vec<Secret>,
     /// Refused tokens.
     pub blocklist: Vec<Secret>,
@@ -141,7 +141,7 @@ pub struct SocketSettings {
     pub connect_error_backoff: Duration,
     /// Pause before a refused join is told so.
     pub channel_error_backoff: Duration,
-    /// Time without a channel.
+    /// Time without a channel after an attempt to join.
     pub no_channel_timeout: Duration,
     /// Time without a frame.
     pub idle_timeout: Duration,
@@ -218,8 +218,6 @@ pub struct LogSettings {
     pub level: String,
     /// Form of the lines; `None` looks whether there is a terminal.
     pub format: Option<LogFormat>,
-    /// Whether requests for health checks are logged.
-    pub healthchecks: bool,
 }
 
 /// Form of log lines.

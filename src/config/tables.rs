@@ -19,7 +19,8 @@ pub fn help() -> String {
                 "" => String::new(),
                 default => format!(" [{default}]"),
             };
-            let _ = write!(text, "  {}{default}", knob.name);
+            let names = std::iter::once(&knob.name).chain(knob.aliases).copied();
+            let _ = write!(text, "  {}{default}", names.collect::<Vec<_>>().join(" or "));
             let mut column = WIDTH;
             for word in knob.help.replace('`', "").split(' ') {
                 column += 1 + word.chars().count();

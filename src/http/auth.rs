@@ -1,5 +1,7 @@
 //! Whose request it is: the token of a REST call.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, Uri, header::AUTHORIZATION};
 
 use crate::{auth::Claims, tenants::Tenant};
@@ -36,6 +38,17 @@ fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     }
 }
 
+/// The headers as policies read them in `request.headers`; of repeated ones the
+/// last. They hold tokens and never reach a log.
+pub(super) fn as_object(headers: &HeaderMap) -> String {
+    let pairs: BTreeMap<&str, _> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    // A map of strings always serializes.
+    serde_json::to_string(&pairs).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +68,14 @@ mod tests {
             assert_eq!(token(&headers, &uri).as_deref(), Some("t"));
         }
         assert_eq!(token(&HeaderMap::new(), &Uri::from_static("/api/broadcast")), None);
+    }
+
+    #[test]
+    fn headers_are_an_object_of_strings() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", "1".parse().unwrap());
+        headers.append("X-A", "2".parse().unwrap());
+        headers.append("host", "h".parse().unwrap());
+        assert_eq!(as_object(&headers), r#"{"host":"h","x-a":"2"}"#);
     }
 }

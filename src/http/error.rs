@@ -78,7 +78,12 @@ pub fn message(status: StatusCode, member: &str, text: &str) -> Response {
 
 /// A JSON body with the content type clients know.
 pub fn json(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    json_text(status, body.to_string())
+}
+
+/// The same of JSON text.
+pub fn json_text(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, json);

@@ -63,12 +63,17 @@ impl fmt::Debug for DevKeys {
     }
 }
 
-/// The page, its files and its settings.
-pub fn routes<S: Clone + Send + Sync + 'static>(page: Arc<Page>) -> Router<S> {
-    Router::new()
-        .route("/", get(index))
-        .route("/inspector", get(home))
-        .route("/inspector/new", get(home))
+/// The page, its files and its settings. Where another site is at `/`, the page
+/// is at `/inspector/`.
+pub fn routes<S: Clone + Send + Sync + 'static>(page: Arc<Page>, at_root: bool) -> Router<S> {
+    let pages = match at_root {
+        true => Router::new()
+            .route("/", get(index))
+            .route("/inspector", get(home))
+            .route("/inspector/new", get(home)),
+        false => Router::new().route("/inspector/", get(index)),
+    };
+    pages
         .route("/inspector/config.json", get(config))
         .route("/inspector/assets/{*path}", get(asset))
         .with_state(page)
@@ -140,13 +145,17 @@ async fn config(
 }
 
 /// Whether the connection comes from this machine.
-fn from_here(extensions: &Extensions) -> bool {
+pub(super) fn from_here(extensions: &Extensions) -> bool {
     extensions.get::<Peer>().is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback())
 }
 
 /// Whether the request names this machine.
-fn names_here(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+pub(super) fn names_here(headers: &HeaderMap) -> bool {
+    headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(is_here)
+}
+
+/// Whether a host, with or without a port, is this machine.
+pub(super) fn is_here(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -221,7 +230,7 @@ mod tests {
         for (name, value) in headers {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        routes::<()>(Arc::new(page)).call(request).await.unwrap()
+        routes::<()>(Arc::new(page), true).call(request).await.unwrap()
     }
 
     async fn text(response: Response) -> String {

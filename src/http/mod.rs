@@ -6,7 +6,9 @@
 pub mod auth;
 pub mod body;
 pub mod broadcast;
+pub mod chat;
 mod cors;
+pub mod dev;
 pub mod directory;
 pub mod error;
 pub mod handshake;
@@ -18,6 +20,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod rate;
 pub mod request_id;
+pub mod site;
 pub mod tenants;
 pub mod websocket;
 
@@ -26,11 +29,13 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
     routing::{any, get, post},
 };
 
 use self::{
-    directory::Directory, error::ApiError, inspector::Page, metrics::MetricsPage, tenants::Admin,
+    directory::Directory, error::ApiError, inspector::Page, metrics::MetricsPage, site::Site,
+    tenants::Admin,
 };
 
 /// What the handlers share.
@@ -42,10 +47,23 @@ pub struct State {
     pub metrics: MetricsPage,
     /// `/api/tenants`.
     pub admin: Admin,
-    /// The page at `/`.
-    pub inspector: Arc<Page>,
+    /// What is served beside the API.
+    pub pages: Pages,
     /// Times and sizes.
     pub config: Config,
+}
+
+/// What is served beside the API.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// What the inspector is told.
+    pub inspector: Arc<Page>,
+    /// Signs anybody in; `None` except in development.
+    pub tokens: Option<dev::Tokens>,
+    /// The chat's application, at `/chat/`.
+    pub chat: Option<Site>,
+    /// A site at `/`, in the inspector's place.
+    pub site: Option<Site>,
 }
 
 /// Times and sizes of HTTP.
@@ -67,18 +85,41 @@ pub fn router(state: Arc<State>) -> Router {
     let api = calls(&state).route("/openapi", get(openapi::document));
     let gateway =
         Router::new().route("/websocket", any(websocket::upgrade)).nest("/api", api.clone());
-    Router::new()
+    let routes = Router::new()
         .nest("/socket", socket)
         .nest("/api", api.merge(tenants::routes(Arc::clone(&state))))
         .nest("/realtime/v1", gateway)
+        .nest("/chat/v1", chat::routes(&state))
         .route("/healthcheck", get(health::healthcheck))
         .route("/metrics", get(metrics::page))
         .route("/swaggerui", get(openapi::to_page))
         .route("/swaggerui/", get(openapi::page))
-        .route("/swaggerui/{*file}", get(openapi::page_file))
-        .merge(inspector::routes(Arc::clone(&state.inspector)))
-        .fallback(|| async { ApiError::NotFound })
-        .with_state(state)
+        .route("/swaggerui/{*file}", get(openapi::page_file));
+    with_pages(routes, &state.pages).with_state(state)
+}
+
+fn with_pages<S: Clone + Send + Sync + 'static>(routes: Router<S>, pages: &Pages) -> Router<S> {
+    let inspector = inspector::routes(Arc::clone(&pages.inspector), pages.site.is_none());
+    let mut routes = routes.merge(inspector);
+    if let Some(tokens) = &pages.tokens {
+        routes = routes.merge(dev::routes(tokens.clone()));
+    }
+    if let Some(site) = &pages.chat {
+        let (home, files) = (site.clone(), site.clone());
+        routes = routes
+            .route("/chat", get(|| async { Redirect::permanent("/chat/") }))
+            .route("/chat/", get(move |method, uri, headers| home.answer(method, uri, headers)))
+            .route(
+                "/chat/{*file}",
+                get(move |method, uri, headers| files.answer(method, uri, headers)),
+            );
+    }
+    match pages.site.clone() {
+        Some(site) => {
+            routes.fallback(move |method, uri, headers| site.answer(method, uri, headers))
+        }
+        None => routes.fallback(|| async { ApiError::NotFound }),
+    }
 }
 
 /// What a tenant's clients call. The last layer is the first to see a request.

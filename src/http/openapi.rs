@@ -25,6 +25,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     broadcast::{batch, single},
+    chat,
     error::ApiError,
     health, tenants,
 };
@@ -41,6 +42,24 @@ use super::{
     paths(
         batch::send_all, single::send_one, health::ping,
         tenants::list, tenants::show, tenants::change, tenants::reload, tenants::health,
+        chat::rooms::list,
+        chat::rooms::create,
+        chat::rooms::show,
+        chat::rooms::join,
+        chat::rooms::leave,
+        chat::rooms::invite,
+        chat::rooms::remove,
+        chat::rooms::members,
+        chat::messages::page,
+        chat::messages::send,
+        chat::messages::edit,
+        chat::messages::delete,
+        chat::messages::react,
+        chat::messages::unreact,
+        chat::messages::receipts,
+        chat::messages::mark,
+        chat::messages::resume,
+        chat::users::statuses,
     ),
     modifiers(&Tokens),
 )]
@@ -102,6 +121,73 @@ pub struct Errors {
     pub errors: BTreeMap<String, Vec<String>>,
 }
 
+/// Why a call of the chat was not met.
+#[derive(Debug, ToSchema)]
+pub struct ChatRefusal {
+    /// For programs: `bad_request`, `unauthorized`, `forbidden`, `not_found`, `conflict`,
+    /// `deleted`, `too_large`, `rate_limited` or `unavailable`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The message's version, with `conflict`.
+    pub current_version: Option<i64>,
+}
+
+/// A room to make.
+#[derive(Debug, ToSchema)]
+pub struct ChatRoom {
+    /// Made, if it is not given.
+    pub id: Option<uuid::Uuid>,
+    /// What it is called.
+    pub name: String,
+    /// `private` or `public`.
+    #[schema(default = "private")]
+    pub visibility: Option<String>,
+    /// Who is in it from the start, beside the caller.
+    pub members: Option<Vec<uuid::Uuid>>,
+}
+
+/// Somebody to bring into a room.
+#[derive(Debug, ToSchema)]
+pub struct ChatInvitation {
+    /// Who.
+    pub user_id: uuid::Uuid,
+    /// How others see them.
+    pub name: Option<String>,
+    /// `admin` or `member`.
+    #[schema(default = "member")]
+    pub role: Option<String>,
+}
+
+/// A message to send.
+#[derive(Debug, ToSchema)]
+pub struct ChatMessage {
+    /// Chosen by the caller.
+    pub id: uuid::Uuid,
+    /// What it says.
+    pub content: String,
+    /// The message it answers.
+    pub reply_to: Option<uuid::Uuid>,
+}
+
+/// Another content of a message.
+#[derive(Debug, ToSchema)]
+pub struct ChatEdit {
+    /// What it is to say.
+    pub content: String,
+    /// The version that is replaced.
+    pub version: i32,
+}
+
+/// How far the caller has come; at least one of them.
+#[derive(Debug, ToSchema)]
+pub struct ChatCursors {
+    /// The last seq that a client has.
+    pub delivered_seq: Option<i64>,
+    /// The last seq that was seen.
+    pub read_seq: Option<i64>,
+}
+
 /// A change of a tenant.
 #[derive(Debug, ToSchema)]
 pub struct TenantChange {
@@ -112,7 +198,7 @@ pub struct TenantChange {
 /// What can be changed; null means the server's setting.
 #[derive(Debug, ToSchema)]
 pub struct TenantFields {
-    /// Clients with a channel at a time.
+    /// Sockets that have joined a channel, counted until they close.
     pub max_concurrent_users: Option<u64>,
     /// Broadcasts, changes and requests, each counted for itself.
     pub max_events_per_second: Option<u64>,
@@ -195,6 +281,9 @@ mod tests {
     fn the_description_has_every_route_and_the_page_its_files() {
         let api = Api::openapi();
         let paths: Vec<&str> = api.paths.paths.keys().map(String::as_str).collect();
+        let (chat, paths): (Vec<&str>, Vec<&str>) =
+            paths.into_iter().partition(|path| path.starts_with("/chat/v1/"));
+        assert_eq!(chat.len(), 13, "{chat:?}");
         assert_eq!(
             paths,
             [

@@ -31,7 +31,7 @@ fn fresh() -> Option<HeaderValue> {
 }
 
 /// The entry `key` of the W3C header `baggage`, if it is 10 to 200 printable
-/// characters of ASCII: it goes into logs and back to the caller.
+/// characters of ASCII: it goes back to the caller.
 fn from_baggage(headers: &HeaderMap, key: &str) -> Option<HeaderValue> {
     let lists = headers.get_all("baggage").iter().filter_map(|value| value.to_str().ok());
     let entry = lists

@@ -25,7 +25,22 @@ impl Hub {
     /// Sends a stored message to those that do not have it yet: it may have
     /// been replayed to them, or be their own. Returns as [`Hub::publish`] does.
     pub fn publish_stored(&self, key: &Key, message: &Fanout, interest: Interest, id: Uuid) -> u64 {
-        self.send(key, message, interest, |member| !member.seen.take_live(id))
+        self.publish_unless(key, message, interest, &[id])
+    }
+
+    /// The same for a message that goes by several ids: those who have any of
+    /// them do not get it.
+    pub fn publish_unless(
+        &self,
+        key: &Key,
+        message: &Fanout,
+        interest: Interest,
+        ids: &[Uuid],
+    ) -> u64 {
+        // Each id is asked about, so that none is left for later.
+        let has =
+            |member: &Subscriber| ids.iter().filter(|&&id| !member.seen.take_live(id)).count();
+        self.send(key, message, interest, |member| has(member) > 0)
     }
 
     /// `skip` is asked about each member that wants the message, once.

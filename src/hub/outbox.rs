@@ -9,6 +9,7 @@
 //! for no more of them before they are sent ([`Outbox::takes_answers`]).
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -30,7 +31,7 @@ pub enum Item {
         /// The channel.
         channel: ChannelId,
         /// What its client is told.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -110,8 +111,10 @@ impl Outbox {
     }
 
     /// Asks the socket's task to shut a channel down, after what is queued.
-    pub fn shut_down(&self, channel: ChannelId, reason: &'static str) -> bool {
-        self.push_item(Item::Shutdown { channel, reason }, ITEM_COST)
+    pub fn shut_down(&self, channel: ChannelId, reason: impl Into<Cow<'static, str>>) -> bool {
+        let reason = reason.into();
+        let cost = ITEM_COST + reason.len();
+        self.push_item(Item::Shutdown { channel, reason }, cost)
     }
 
     fn push_item(&self, item: Item, cost: usize) -> bool {
@@ -207,7 +210,7 @@ mod tests {
         assert!(outbox.push(Frame::text("a")) && outbox.push(Frame::text("b")));
         outbox.ready().await;
         outbox.shut_down(ChannelId(7), "why");
-        let shutdown = Item::Shutdown { channel: ChannelId(7), reason: "why" };
+        let shutdown = Item::Shutdown { channel: ChannelId(7), reason: "why".into() };
         let frame = |text| Item::Frame(Frame::text(text));
         assert_eq!(drained(&outbox), [frame("a"), frame("b"), shutdown]);
         assert_eq!(drained(&outbox), []);

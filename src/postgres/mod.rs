@@ -6,6 +6,7 @@
 pub mod connect;
 mod cursor;
 pub mod dial;
+mod lease;
 pub mod pgoutput;
 pub mod pool;
 pub mod session;

@@ -1,4 +1,4 @@
-//! Settings of the engine.
+//! What an operator decides about row changes.
 
 use std::{sync::Arc, time::Duration};
 

@@ -5,12 +5,12 @@
 //! more query for each batch of rows. What cannot be computed, because the
 //! log lacks a value or PostgreSQL refuses, is absent from the record.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
-    catalog::{Catalog, CatalogError, Generated, Source, Table},
+    catalog::{Catalog, CatalogError, Generated, Generation, Source, Table},
     deliver::Row,
 };
 use crate::replication::{
@@ -102,6 +102,17 @@ fn images(change: &Change) -> Vec<Whole<'_>> {
 
 type Values = std::vec::IntoIter<Vec<Made>>;
 
+type Span = std::ops::Range<usize>;
+
+/// What refusals of one batch may cost; after that what is refused is not taken apart.
+const MAX_COST: u32 = 64;
+
+/// What one that came of the time limit costs.
+const SLOW: u32 = 16;
+
+/// SQLSTATE of a statement that ran into the limit.
+const TOO_SLOW: &str = "57014";
+
 /// A computed value.
 enum Made {
     Null,
@@ -134,20 +145,7 @@ async fn compute(
     let places: HashMap<&Arc<str>, usize> =
         sources.iter().map(|(name, (at, _))| (*name, *at)).collect();
     let sources: Vec<Source> = sources.into_values().map(|(_, source)| source).collect();
-    let computed = match catalog.compute(generation, &sources, images.len()).await {
-        Ok(computed) => computed,
-        Err(CatalogError::Refused { code, message }) => {
-            tracing::warn!(
-                schema = &*table.schema,
-                table = &*table.name,
-                code,
-                message,
-                "generated columns are left out: they cannot be computed"
-            );
-            Vec::new()
-        }
-        Err(error) => return Err(error),
-    };
+    let computed = cells(catalog, table, generation, &sources, images.len()).await?;
     let mut computed = computed.into_iter();
     let known = |column: &Generated, image: &Whole<'_>| {
         let place = |name| places.get(name).map(|at| image.value(*at));
@@ -162,7 +160,7 @@ async fn compute(
             let found = generated.find(|(_, generated)| generated.name == column.name);
             match found.map(|(at, generated)| (generated, values.get_mut(at))) {
                 Some((generated, Some(value))) if known(generated, image) => {
-                    value.take().map_or(Made::Null, Made::Text)
+                    std::mem::replace(value, Made::Unknown)
                 }
                 _ => Made::Unknown,
             }
@@ -170,6 +168,82 @@ async fn compute(
         lacking.map(made).collect()
     };
     Ok(images.iter().map(row).collect::<Vec<_>>().into_iter())
+}
+
+/// The values of each row's generated columns. A column or a row that
+/// PostgreSQL cannot compute is found by halves and costs the others nothing.
+async fn cells(
+    catalog: &Catalog,
+    table: &Table,
+    generation: &Generation,
+    sources: &[Source],
+    count: usize,
+) -> Result<Vec<Vec<Made>>, CatalogError> {
+    let width = generation.columns.len();
+    let unknown = || (0..width).map(|_| Made::Unknown).collect();
+    let mut cells: Vec<Vec<Made>> = (0..count).map(|_| unknown()).collect();
+    let (mut left, mut cost) = (vec![(0..width, 0..count)], 0);
+    while let Some((columns, rows)) = left.pop() {
+        let (generation, sources) = part(generation, sources, &columns, &rows);
+        match catalog.compute(&generation, &sources, rows.len()).await {
+            Ok(values) => {
+                for (row, values) in cells.iter_mut().skip(rows.start).zip(values) {
+                    for (cell, value) in row.iter_mut().skip(columns.start).zip(values) {
+                        *cell = value.map_or(Made::Null, Made::Text);
+                    }
+                }
+            }
+            Err(CatalogError::Refused { code, .. }) => {
+                if cost == 0 {
+                    // PostgreSQL's own words may hold values of the rows.
+                    tracing::warn!(
+                        schema = &*table.schema,
+                        table = &*table.name,
+                        code,
+                        "generated values are left out: they cannot be computed"
+                    );
+                }
+                cost += if code == TOO_SLOW { SLOW } else { 1 };
+                if cost < MAX_COST {
+                    left.extend(halves(columns, rows).into_iter().flatten());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(cells)
+}
+
+/// Two halves of the columns, or of the rows of a single column.
+fn halves(columns: Span, rows: Span) -> Option<[(Span, Span); 2]> {
+    let cut = |span: &Span| span.start + span.len() / 2;
+    if columns.len() > 1 {
+        let at = cut(&columns);
+        return Some([(columns.start..at, rows.clone()), (at..columns.end, rows)]);
+    }
+    let at = cut(&rows);
+    (rows.len() > 1).then(|| [(columns.clone(), rows.start..at), (columns, at..rows.end)])
+}
+
+/// Some columns of some rows.
+fn part<'a>(
+    generation: &'a Generation,
+    sources: &'a [Source],
+    columns: &Span,
+    rows: &Span,
+) -> (Cow<'a, Generation>, Cow<'a, [Source]>) {
+    let is_whole = |source: &Source| source.values.len() == rows.len();
+    if columns.len() == generation.columns.len() && sources.iter().all(is_whole) {
+        return (Cow::Borrowed(generation), Cow::Borrowed(sources));
+    }
+    let picked = generation.columns.get(columns.clone()).unwrap_or_default().to_vec();
+    let generation = Generation { owner: Arc::clone(&generation.owner), columns: picked };
+    let some = |source: &Source| Source {
+        name: source.name.clone(),
+        cast: Arc::clone(&source.cast),
+        values: source.values.get(rows.clone()).unwrap_or_default().to_vec(),
+    };
+    (Cow::Owned(generation), Cow::Owned(sources.iter().map(some).collect()))
 }
 
 fn with(operation: &Operation, relation: &Relation, values: &mut Values) -> Operation {

@@ -12,7 +12,7 @@
 //!   gave: grants and row security count from the first row after they changed;
 //! - what cannot be judged is not delivered, and costs nobody else a row;
 //! - a subscriber gets nothing that committed before it subscribed;
-//! - nothing is written to the database.
+//! - nothing that is asked of the database leaves a trace there.
 
 mod catalog;
 mod condition;

@@ -12,7 +12,8 @@ use super::{
 use crate::replication::position::Lsn;
 
 impl State {
-    /// Tells the channels that wait for an answer that cannot be had.
+    /// Tells the channels that wait for an answer that cannot be had. Where row
+    /// security has a say nothing is told: the row may not be theirs to know of.
     pub(super) fn tell_hopeless(&self, asked: &Arc<Asked>, problem: &str) {
         let mut told = HashSet::new();
         for table in self.tables.values().filter(|table| table.index.is_asking()) {
@@ -22,6 +23,9 @@ impl State {
             for matcher in waiting {
                 // Equal questions of other rules are as hopeless.
                 matcher.asks().filter(|other| *other == asked).for_each(|other| other.give_up());
+                if table.is_judged(matcher) {
+                    continue;
+                }
                 for used in matcher.uses.iter().filter(|used| told.insert(used.group)) {
                     let Some(group) = self.groups.group(used.group) else { continue };
                     let message = format!(

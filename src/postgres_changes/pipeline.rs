@@ -64,8 +64,8 @@ pub(super) struct Shared {
     judge: Judge,
     state: Mutex<State>,
     live: watch::Sender<bool>,
-    /// When tables were last looked up again.
-    checked: Mutex<HashMap<u32, Instant>>,
+    /// When tables were last looked up again; none while that goes on.
+    checked: Mutex<HashMap<u32, Option<Instant>>>,
 }
 
 /// The sink to give to the stream. Clones share it.
@@ -84,6 +84,10 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Each step leaves the state consistent, whatever panicked in another.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checked(&self) -> MutexGuard<'_, HashMap<u32, Option<Instant>>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes while the stream runs.
@@ -255,20 +259,21 @@ impl Pipeline {
     fn recheck(&self, oid: u32) {
         let now = Instant::now();
         {
-            let mut checked = self.0.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut checked = self.0.checked();
             if checked.len() >= MAX_CHECKED {
-                checked.clear();
+                checked.retain(|_, last| last.is_none());
             }
-            let last = checked.entry(oid).or_insert(now);
-            if now - *last < RECHECK {
+            let last = checked.entry(oid).or_insert(Some(now));
+            if last.is_none_or(|last| now - last < RECHECK) {
                 return;
             }
-            *last = now;
+            *last = None;
         }
         let shared = Arc::clone(&self.0);
         runtime::spawn("table-recheck", async move {
             let relation = shared.lock().relation(oid);
             shared.refresh(oid, relation.as_ref()).await;
+            shared.checked().insert(oid, Some(now));
         });
     }
 }

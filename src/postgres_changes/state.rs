@@ -14,10 +14,12 @@ use super::{
     filter::ask::Answers,
     generated::Filling,
     image::Image,
+    index::Matcher,
     members::{GroupKey, Groups, Member, Use},
     notices::tell_silenced,
     row_security::Claimants,
     rule::Rule,
+    subscription::Binding,
     table::{Readers, TableState},
 };
 use crate::{
@@ -43,7 +45,10 @@ pub(super) struct State {
     pub(super) bereft: HashSet<Use>,
     epoch: Option<Epoch>,
     tickets: u64,
+    /// Lookups that told something new.
     installed: u64,
+    /// The last of them that took a table away.
+    removed: u64,
     members: u64,
     claimants: Claimants,
     pub(super) readers: Readers,
@@ -60,7 +65,7 @@ pub(super) enum Readiness {
     Lookup,
 }
 
-/// What must not have changed between a subscriber's lookups and its entry.
+/// When a subscriber looked things up: nothing of its concern may have changed between a subscriber's lookups and its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     installed: u64,
@@ -177,6 +182,7 @@ impl State {
         if let (Some(known), Some(described)) = (self.tables.get_mut(&oid), &described)
             && known.confirm(described, relation, ticket)
         {
+            known.installed = self.installed;
             return true;
         }
         let names = self.names(oid, relation.map(|relation| &**relation));
@@ -194,12 +200,14 @@ impl State {
             if let Some(relation) = &relation {
                 self.ignore(relation);
             }
+            self.removed = self.installed;
             if let Some(before) = &before {
                 self.tell_gone(before, None);
             }
             return true;
         };
         let mut table = TableState::new(described, relation, ticket);
+        table.installed = self.installed;
         for used in uses {
             attach(&mut self.groups, oid, &mut table, used);
         }
@@ -215,7 +223,7 @@ impl State {
     /// Enters a subscriber. `Err` when something changed since its lookups:
     /// the oids to look up again first, if any.
     pub(super) fn enter(&mut self, entry: Entry<'_>) -> Result<(u32, u64), Vec<u32>> {
-        if entry.moment != self.moment() {
+        if self.has_moved_on(&entry) {
             return Err(Vec::new());
         }
         let changed = |described: &&&Described| {
@@ -250,17 +258,36 @@ impl State {
             // Rows on their way went to neither yet.
             from = before.from;
         }
-        for frame in entry.ready {
-            outbox.push(frame);
-        }
+        outbox.answer(entry.ready);
         let claimant = self.claimants.enter(&entry.key.role, &claims);
         if let Some(group) = self.groups.group_mut(at) {
             group.members.push(Member { id, from, outbox, claimant });
+            for (oid, place, _) in &group.places {
+                let matcher = self.tables.get(oid).and_then(|table| table.index.at(*place));
+                matcher.into_iter().flat_map(Matcher::asks).for_each(|asked| asked.revive());
+            }
         }
         if let Some((group, member)) = replaces {
             self.leave(group, member);
         }
         Ok((at, id))
+    }
+
+    /// True if what a subscriber looked up may be out of date. Lookups of
+    /// tables that it does not cover do not matter.
+    fn has_moved_on(&self, entry: &Entry<'_>) -> bool {
+        let then = entry.moment.installed;
+        let concerns = |oid: &u32, table: &TableState| {
+            let (schema, name) = (&table.table.schema, &table.table.name);
+            let covers =
+                |binding: &Binding| binding.schema.covers(schema) && binding.table.covers(name);
+            entry.tables.iter().any(|described| described.table.oid == *oid)
+                || entry.key.bindings.iter().any(covers)
+        };
+        let mut newer = self.tables.iter().filter(|(_, table)| table.installed > then);
+        entry.moment.epoch != self.epoch
+            || self.removed > then
+            || newer.any(|(oid, table)| concerns(oid, table))
     }
 
     fn attach_group(&mut self, at: u32) {

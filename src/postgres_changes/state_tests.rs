@@ -117,6 +117,21 @@ impl World {
         from: u64,
         replaces: Option<(u32, u64)>,
     ) -> Reader {
+        let moment = self.state.moment();
+        self.attempt(topic, vsn, role, items, from, replaces, moment).unwrap()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that an entry depends on")]
+    fn attempt(
+        &mut self,
+        topic: &str,
+        vsn: Vsn,
+        role: &str,
+        items: &[&str],
+        from: u64,
+        replaces: Option<(u32, u64)>,
+        moment: Moment,
+    ) -> Result<Reader, Vec<u32>> {
         let outbox = Arc::new(Outbox::new(1 << 20));
         let bindings: Vec<_> = items.iter().map(|item| Binding::parse(item).unwrap()).collect();
         let rules = bindings
@@ -137,12 +152,12 @@ impl World {
             outbox: Arc::clone(&outbox),
             from: Lsn(from),
             claims: Arc::from("{}"),
-            moment: self.state.moment(),
+            moment,
             ready: Vec::new(),
             replaces,
         };
-        let entry = self.state.enter(entry).unwrap();
-        Reader { outbox, entry }
+        let entry = self.state.enter(entry)?;
+        Ok(Reader { outbox, entry })
     }
 
     fn lookup(&mut self) {
@@ -220,6 +235,27 @@ fn the_frames_of_a_row_in_both_versions() {
         r#"{head},"type":"DELETE","columns":{columns},"old_record":{{"id":1}},"errors":null}}}}"#
     );
     assert_eq!(two.texts(), [format!(r#"[null,null,"realtime:r","postgres_changes",{data}]"#)]);
+}
+
+#[test]
+fn only_lookups_of_its_own_tables_keep_a_subscriber_out() {
+    let wild = r#"{"event":"*","schema":"public","table":"*"}"#;
+    let mut world = World::new(described(false, &[("anon", SEEN)]));
+    let _all = world.reader("realtime:all", Vsn::V2, "anon", &[wild], 0);
+    let moment = world.state.moment();
+    let other = Relation { oid: 8, table: Arc::from("other"), ..Relation::clone(&world.relation) };
+    let (other, mut found) = (Arc::new(other), world.described.clone());
+    found.table =
+        Arc::new(Table { oid: 8, name: Arc::from("other"), ..Table::clone(&found.table) });
+    let (roles, ticket) = (world.state.roles(8, Some(&other)), world.state.ticket());
+    assert!(world.state.install(8, Some(&other), Some(found), &roles, ticket));
+    let enter = |world: &mut World, item: &str| {
+        world.attempt("realtime:r", Vsn::V2, "anon", &[item], 0, None, moment).is_ok()
+    };
+    assert!(enter(&mut world, ALL), "another table does not concern it");
+    assert!(!enter(&mut world, wild), "it may lack that table");
+    world.lookup();
+    assert!(!enter(&mut world, ALL));
 }
 
 #[test]

@@ -108,9 +108,7 @@ impl Registration {
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
-}
 
-impl Registration {
     /// What to put into [`Subscribe::replaces`].
     pub fn place(&self) -> Place {
         self.place

@@ -26,6 +26,8 @@ pub(super) struct TableState {
     pub(super) relation: Option<Arc<Relation>>,
     /// When the lookup started, as a serial number.
     pub(super) ticket: u64,
+    /// Which of all lookups was its last, as a serial number; zero before the first row.
+    pub(super) installed: u64,
     /// The table's columns in the stream's tuples.
     layout: Vec<Option<usize>>,
     shapes: Vec<Shape>,
@@ -41,7 +43,7 @@ impl TableState {
         let relation = relation.map(|relation| generated::complete(&relation, &table));
         let layout = layout(&table, relation.as_deref());
         let (shapes, index) = (Vec::new(), Index::default());
-        Self { table, roles, relation, ticket, layout, shapes, index }
+        Self { table, roles, relation, ticket, installed: 0, layout, shapes, index }
     }
 
     /// True if rows of this description may be judged by what is known.
@@ -129,6 +131,11 @@ impl TableState {
     /// True if row security has a say for any reader.
     pub(super) fn has_judged(&self) -> bool {
         self.table.row_security && self.shapes.iter().any(|shape| shape.is_judged)
+    }
+
+    /// True if row security has a say for readers of this rule.
+    pub(super) fn is_judged(&self, matcher: &Matcher) -> bool {
+        self.table.row_security && self.shape(matcher.shape).is_none_or(|shape| shape.is_judged)
     }
 
     /// True if readers of this rule are to hear that they get nothing.

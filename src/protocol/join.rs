@@ -4,6 +4,8 @@
 //! named in [`Join::ignored`]. The exceptions are the objects `config` and
 //! `config.broadcast`, whose shape clients rely on being told about.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -24,6 +26,9 @@ pub struct Join {
     pub presence: PresenceConfig,
     /// Items of `postgres_changes` in request order, nulls left out: JSON text of objects.
     pub changes: Vec<Box<RawValue>>,
+    /// The reply is to wait so long at most until the changes are live; `None`
+    /// means that it does not wait.
+    pub changes_wait: Option<Duration>,
     /// Fields that had a wrong type and were taken as absent.
     pub ignored: Vec<&'static str>,
 }
@@ -49,6 +54,12 @@ pub struct PresenceConfig {
     /// The key to track under; `None` means one of the server's choice.
     pub key: Option<String>,
 }
+
+/// How long a join waits for its changes where it does not say.
+const CHANGES_WAIT: Duration = Duration::from_secs(15);
+
+/// It may ask for no more than this.
+const MAX_CHANGES_WAIT: Duration = Duration::from_secs(20);
 
 /// Why a join payload cannot be used at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +96,16 @@ struct Config<'a> {
     presence: Option<&'a RawValue>,
     #[serde(borrow, default)]
     postgres_changes: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    postgres_changes_options: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct ChangesOptions<'a> {
+    #[serde(borrow, default)]
+    wait: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timeout: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]
@@ -154,6 +175,15 @@ impl Join {
                 Vec::new()
             });
         }
+        if let Some(value) = config.postgres_changes_options {
+            let options: ChangesOptions<'_> = object(value).unwrap_or_else(|| {
+                self.ignored.push("postgres_changes_options");
+                ChangesOptions::default()
+            });
+            let wait = self.flag("postgres_changes_options.wait", options.wait);
+            let limit = options.timeout.and_then(|value| self.changes_timeout(value));
+            self.changes_wait = wait.then(|| limit.unwrap_or(CHANGES_WAIT).min(MAX_CHANGES_WAIT));
+        }
         Ok(())
     }
 
@@ -192,6 +222,15 @@ impl Join {
                 }
             },
         }
+    }
+
+    /// Milliseconds, more than none.
+    fn changes_timeout(&mut self, value: &RawValue) -> Option<Duration> {
+        let parsed = serde_json::from_str(value.get()).ok().filter(|millis: &u64| *millis > 0);
+        if parsed.is_none() {
+            self.ignored.push("postgres_changes_options.timeout");
+        }
+        parsed.map(Duration::from_millis)
     }
 
     fn presence_key(&mut self, value: &RawValue) -> Option<String> {
@@ -304,6 +343,23 @@ mod tests {
         assert_eq!(key(r#""é 🙂/x""#).as_deref(), Some("é 🙂/x"));
         for blank in [r#""""#, r#"" ""#, "null", "{}"] {
             assert_eq!(key(blank), None, "{blank}");
+        }
+    }
+
+    #[test]
+    fn a_join_may_wait_for_its_changes_within_bounds() {
+        let wait = |options: &str| {
+            let config = format!(r#"{{"config":{{"postgres_changes_options":{options}}}}}"#);
+            parse(&config).changes_wait.map(|wait| wait.as_millis())
+        };
+        assert_eq!(wait(r#"{"wait":true}"#), Some(15_000));
+        assert_eq!(wait(r#"{"wait":true,"timeout":100}"#), Some(100));
+        assert_eq!(wait(r#"{"wait":true,"timeout":60000}"#), Some(20_000));
+        for odd in ["0", "-1", "1.5", r#""x""#, "null"] {
+            assert_eq!(wait(&format!(r#"{{"wait":true,"timeout":{odd}}}"#)), Some(15_000), "{odd}");
+        }
+        for none in [r#"{"wait":false}"#, r#"{"timeout":100}"#, "[]", "null"] {
+            assert_eq!(wait(none), None, "{none}");
         }
     }
 

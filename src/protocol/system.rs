@@ -23,6 +23,11 @@ pub enum Status {
 pub const DISCONNECT: &[u8] =
     br#"{"extension":"system","status":"ok","message":"Server requested disconnect"}"#;
 
+/// What a channel is told that may no longer receive anything.
+pub fn lost_access(sub_topic: &str) -> String {
+    format!("You no longer have permission to read from this Channel topic: {sub_topic}")
+}
+
 /// JSON text of the payload; `sub_topic` is the channel's name without `realtime:`.
 pub fn payload(extension: Extension, status: Status, message: &str, sub_topic: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(96 + message.len() + sub_topic.len());

@@ -16,7 +16,7 @@ pub struct Epoch {
     pub system_id: u64,
     /// Changes at each promotion of a standby.
     pub timeline: u32,
-    /// Counts the slots this server has made in its life of this database.
+    /// Grows with each history that a server begins, by the clock.
     pub generation: u32,
 }
 

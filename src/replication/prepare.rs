@@ -240,13 +240,14 @@ impl History {
     }
 }
 
-/// A number that no history of this database had before.
+/// A number that no history of this database had before, if the clock is right.
 ///
 /// PostgreSQL does not say when a slot was made, so a process cannot tell
 /// whether a slot it finds is the one that an earlier process used. Each
 /// process therefore begins a history of its own, numbered by the clock, and
 /// another after each gap. A restart ends the old positions although the slot
-/// lost nothing; the opposite, old positions taken for valid ones, cannot be.
+/// lost nothing; the opposite, old positions taken for valid ones, would
+/// take a clock that was put back.
 fn next_generation() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let now = u32::try_from(clock::unix_seconds()).unwrap_or(u32::MAX);

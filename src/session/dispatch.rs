@@ -19,7 +19,8 @@ use crate::{
 
 use super::{
     channel::Step,
-    handlers::{self, database::FromDatabase},
+    entrance::Outcome,
+    handlers::{self, database::FromDatabase, postgres_changes::Attempt},
     join::{self, Candidate, Refused, Request},
     socket::Socket,
     tasks::{Answer, Done, Permitted},
@@ -86,9 +87,9 @@ impl Socket {
 
     fn admit(&mut self, candidate: Candidate, read: Permitted) {
         match candidate.admit(&self.context, read) {
-            Ok(mut admitted) => {
-                self.seat = self.seat.take().or(admitted.take_seat());
-                let channel = admitted.enter(&self.context, &mut self.tasks);
+            Ok(admitted) => {
+                let (channel, seat) = admitted.enter(&self.context, &mut self.tasks);
+                self.seat = self.seat.take().or(seat);
                 self.channels.insert(channel.key.topic.clone(), channel);
             }
             Err(refused) => self.refuse(*refused),
@@ -118,6 +119,23 @@ impl Socket {
             sleep(pause).await;
             Done::Refused { frame, close }
         }));
+    }
+
+    /// Takes the outcome of an attempt to subscribe; its channel may have closed
+    /// or been replaced meanwhile.
+    pub(super) fn on_subscribed(&mut self, topic: &Topic, id: ChannelId, attempt: Attempt) {
+        let Some(channel) = self.channels.get_mut(topic).filter(|channel| channel.id == id) else {
+            return;
+        };
+        let tasks = &mut self.tasks;
+        match handlers::postgres_changes::finish(&self.context, channel, tasks, attempt) {
+            Some(Outcome::Entered(seat)) => self.seat = self.seat.take().or(seat),
+            Some(Outcome::Refused(request, refusal)) => {
+                self.drop_channel(topic.as_str());
+                self.refuse(Refused { request, refusal });
+            }
+            None => {}
+        }
     }
 
     /// Asks the policies; messages for the topic wait behind `first` until they answer.
@@ -250,7 +268,10 @@ impl Socket {
     pub(super) fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {
         let waited = match &result {
             FromDatabase::Stored(..) => self.waiting.end(topic),
-            FromDatabase::Replayed(_) | FromDatabase::Ready(_) => VecDeque::new(),
+            FromDatabase::Chat(outcome) if outcome.is_waited_for => self.waiting.end(topic),
+            FromDatabase::Replayed(_) | FromDatabase::Ready(_) | FromDatabase::Chat(_) => {
+                VecDeque::new()
+            }
         };
         self.take_from_database(topic, id, result);
         for message in waited {
@@ -275,6 +296,9 @@ impl Socket {
             }
             FromDatabase::Stored(reference, result) => {
                 handlers::database::stored(&self.context, channel, &reference, result);
+            }
+            FromDatabase::Chat(outcome) => {
+                handlers::chat::finish(&self.context, channel, &outcome);
             }
         }
     }

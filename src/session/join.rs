@@ -5,19 +5,19 @@
 //! no database; a private topic's policies are asked by a task of the socket,
 //! and [`Candidate::admit`] goes on when their answer is there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Caller, Rights},
     broadcast::replay,
+    chat,
     error_code::ErrorCode,
     hub::{Interest, Key, Subscriber},
     protocol::{
         join::{Join, JoinError},
         message::{Payload, Ref},
         prepared::Frame,
-        reply,
         system::{Extension, Status},
     },
     secret::Secret,
@@ -28,10 +28,8 @@ use crate::{
 use super::{
     channel::{Channel, Permissions, Presence},
     context::{Context, token_due},
-    handlers::{
-        database,
-        postgres_changes::{self, Changes},
-    },
+    entrance::Entrance,
+    handlers::postgres_changes::{self, Changes},
     permission,
     refusal::Refusal,
     tasks::Tasks,
@@ -70,19 +68,16 @@ pub struct Candidate {
     claims: Claims,
     seat: Option<Seat>,
     replay: Option<replay::Request>,
+    ticket: chat::Ticket,
 }
 
 /// A join that passed every step.
 #[derive(Debug)]
 pub struct Admitted {
     channel: Channel,
-    request: Request,
-    /// `presence_state` follows the reply.
-    shows_presence: bool,
-    reply: String,
-    seat: Option<Seat>,
-    replay: Option<replay::Request>,
-    says_ready: bool,
+    entrance: Entrance,
+    /// The reply waits so long at most for the channel's changes.
+    wait: Option<Duration>,
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
@@ -115,7 +110,8 @@ pub fn evaluate(
     };
     match steps() {
         Ok((topic, join, seat, token, claims, replay)) => {
-            Ok(Candidate { request, topic, join, token, claims, seat, replay })
+            let ticket = context.services.chat.ticket();
+            Ok(Candidate { request, topic, join, token, claims, seat, replay, ticket })
         }
         Err(refusal) => {
             let refusal = if too_many { refusal.closing(1001) } else { refusal };
@@ -152,7 +148,7 @@ impl Candidate {
             Ok(read) => read,
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
-        let Self { request, topic, join, token, claims, seat, replay } = self;
+        let Self { request, topic, join, token, claims, seat, replay, ticket } = self;
         let (changes, entries) = Changes::of(&join, &topic, &context.services.changes);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let tenant = Arc::clone(&context.services.tenant.name);
@@ -181,44 +177,27 @@ impl Candidate {
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
         let says_ready = join.broadcast.replication_ready;
-        Ok(Admitted { channel, request, shows_presence, reply, seat, replay, says_ready })
+        let entrance =
+            Entrance { request, shows_presence, reply, seat, replay, says_ready, ticket };
+        Ok(Admitted { channel, entrance, wait: join.changes_wait })
     }
 }
 
 impl Admitted {
-    /// The socket's seat among the tenant's users, if this join took it.
-    pub fn take_seat(&mut self) -> Option<Seat> {
-        self.seat.take()
-    }
-
-    /// Answers the join, enters the topic and starts what follows. Live
-    /// messages may come right after the reply, but never before it, and
-    /// presence diffs never before the state.
-    pub fn enter(mut self, context: &Context, tasks: &mut Tasks) -> Channel {
-        let (vsn, outbox) = (context.vsn, &context.outbox);
-        let Request { topic, join_ref, reference, closing } = self.request;
-        let reply = reply::ok(vsn, &join_ref, &reference, &topic, &self.reply);
-        outbox.answer([Some(reply), closing].into_iter().flatten());
-        if let Some(wanted) = self.replay {
-            database::replay(context, &self.channel, wanted, tasks);
-        }
-        if self.says_ready {
-            database::await_readiness(context, &self.channel, tasks);
-        }
-        let (hub, channel) = (&context.services.hub, &self.channel);
-        if self.shows_presence {
-            context.services.presence.enter(&channel.key, |state| {
-                outbox.answer([channel.push(vsn, "presence_state", state)]);
-                hub.join(&channel.key, &channel.subscriber);
-            });
-            context.services.tenant.meters.presence_events.record(1);
-            context.services.metrics.presence_events.inc();
+    /// Answers the join and enters the topic, or has the reply wait for the
+    /// changes. Also returns the socket's seat, if it was taken now.
+    pub fn enter(self, context: &Context, tasks: &mut Tasks) -> (Channel, Option<Seat>) {
+        let Self { mut channel, entrance, wait } = self;
+        let wait = wait.filter(|_| channel.changes.are_wanted());
+        let seat = if let Some(limit) = wait {
+            channel.changes.hold(entrance, limit);
+            None
         } else {
-            hub.join(&channel.key, &channel.subscriber);
-        }
-        postgres_changes::subscribe(context, &mut self.channel, tasks);
-        context.services.metrics.joins.inc();
-        self.channel
+            context.outbox.answer(entrance.frames(context));
+            entrance.open(context, &channel, tasks)
+        };
+        postgres_changes::subscribe(context, &mut channel, tasks);
+        (channel, seat)
     }
 }
 

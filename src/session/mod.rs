@@ -2,13 +2,14 @@
 //!
 //! One task per socket owns everything about it: [`socket`] is its loop over a
 //! closed set of events, `dispatch` what it does with a message, [`channel`] what it knows about one joined topic,
-//! [`join`] the ordered steps of a join, [`handlers`] one file per feature.
+//! [`join`] the ordered steps of a join, [`entrance`] what follows them, [`handlers`] one file per feature.
 //! Nothing here waits for a database: slow work is a future that comes back as
 //! an event, so one slow topic never holds up another.
 
 pub mod channel;
 pub mod context;
 mod dispatch;
+pub mod entrance;
 pub mod handlers;
 pub mod join;
 pub mod metrics;
@@ -28,6 +29,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     authorization::Authorizer,
     broadcast::{Broadcasts, Messages},
+    chat::Chat,
     hub::topics::Hub,
     postgres_changes::PostgresChanges,
     presence::Tracker,
@@ -52,6 +54,8 @@ pub struct Services {
     pub broadcasts: Broadcasts,
     /// Messages of the database: live, stored, replayed.
     pub messages: Messages,
+    /// Rooms and their messages.
+    pub chat: Chat,
     /// Who is present.
     pub presence: Arc<Tracker>,
     /// Asks the policies of private topics.

@@ -1,6 +1,6 @@
 //! What clients are told about permissions on private topics.
 
-use crate::{authorization::AuthorizeError, error_code::ErrorCode, topic::Topic};
+use crate::{authorization::AuthorizeError, error_code::ErrorCode, protocol::system, topic::Topic};
 
 use super::refusal::Refusal;
 
@@ -11,8 +11,7 @@ pub fn denied(topic: &Topic) -> String {
 
 /// Something could be read with the old token that cannot with the new one.
 pub fn lost(topic: &Topic) -> String {
-    let name = topic.sub_topic();
-    format!("You no longer have permission to read from this Channel topic: {name}")
+    system::lost_access(topic.sub_topic())
 }
 
 /// A join whose policies gave no answer.

@@ -22,7 +22,7 @@ use super::{
     Services,
     channel::Channel,
     context::{Context, Credentials, token_due},
-    handlers, join,
+    join,
     tasks::{Done, Tasks},
     transport::{Incoming, Transport},
     waiting::Waiting,
@@ -180,12 +180,7 @@ impl Socket {
                 close.map(|code| Ending::Close(code, "disconnected by the server"))
             }
             Done::Subscribed { topic, channel: id, attempt } => {
-                // The channel may have closed or been replaced meanwhile.
-                let channel = self.channels.get_mut(&topic).filter(|channel| channel.id == id);
-                if let Some(channel) = channel {
-                    let tasks = &mut self.tasks;
-                    handlers::postgres_changes::finish(&self.context, channel, tasks, attempt);
-                }
+                self.on_subscribed(&topic, id, attempt);
                 None
             }
             Done::Database { topic, channel, result } => {
@@ -247,7 +242,7 @@ impl Socket {
         let limit = self.context.services.config.write_timeout;
         let Some(requests) = self.writer.take(&outbox) else { return Some(Ending::Slow) };
         for Shutdown { channel, reason } in requests {
-            self.shut_down_by_id(channel, reason);
+            self.shut_down_by_id(channel, &reason);
         }
         self.context.services.metrics.output_bytes.inc_by(self.writer.size());
         match self.writer.send(transport, &outbox, limit).await {
@@ -299,6 +294,7 @@ impl Socket {
         let services = &self.context.services;
         services.hub.leave(&channel.key, &channel.subscriber);
         services.presence.untrack(&channel.key, channel.id);
+        services.chat.leave(&channel.key, channel.id);
     }
 
     /// Brings the timers up to date with the channels there are.

@@ -14,6 +14,7 @@ use crate::{
     auth::{Keys, jwt::sign},
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
+    chat::{self, Chat},
     hub::topics::Hub,
     postgres::{
         connect::{ConnectConfig, SslMode},
@@ -112,6 +113,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
             janitor: janitor::Handle::default(),
         },
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
+        chat: no_chat(&hub, &tenant),
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
@@ -122,6 +124,12 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 }
 
 /// Database changes of a database that is never asked.
+fn no_chat(hub: &Arc<Hub>, tenant: &Arc<Tenant>) -> Chat {
+    let config = chat::Config { mode: chat::Mode::Off, ..chat::Config::default() };
+    let series = chat::Metrics::register(&mut Registry::default()).tenant("t");
+    Chat::new(config, no_pool(), Arc::clone(hub), Arc::clone(tenant), Drain::new(), series)
+}
+
 fn no_changes() -> PostgresChanges {
     let config = postgres_changes::Config { publication: "p".into(), ..Default::default() };
     PostgresChanges::new(config, no_pool(), no_pool())

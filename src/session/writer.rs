@@ -1,6 +1,6 @@
 //! From the outbox to the transport, without letting a slow client hold on.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::{
     hub::{
@@ -34,12 +34,12 @@ pub struct Writer {
 }
 
 /// A request to the socket's own task, found between the frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shutdown {
     /// The channel to end.
     pub channel: ChannelId,
     /// What its client is told.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Writer {

@@ -22,8 +22,8 @@ impl Format {
     }
 }
 
-/// Starts logging at `level` (`error`, `warn`, `info`, `debug`, `trace`, or a
-/// filter such as `info,rowcast::replication=debug`). Later calls do nothing.
+/// Starts logging at `level`: `off`, `error`, `warn`, `info`, `debug` or
+/// `trace`. Later calls do nothing.
 pub fn init(level: &str, format: Format) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -15,7 +15,7 @@ use crate::runtime::rate::Rate;
 pub struct Limits {
     /// Sockets with at least one successful join.
     pub max_concurrent_users: usize,
-    /// Broadcasts sent and delivered, a second.
+    /// Broadcasts sent and delivered, changes delivered, HTTP requests: each a second.
     pub max_events_per_second: u64,
     /// Joins, a second.
     pub max_joins_per_second: u64,

@@ -250,7 +250,7 @@ fn has_code(error: &pg::Error, code: &pg::SqlState) -> bool {
 }
 
 /// PostgreSQL's words without the crate's around them.
-fn reason(error: &pg::Error) -> String {
+pub fn reason(error: &pg::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }
 

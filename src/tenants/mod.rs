@@ -1,5 +1,6 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
+pub mod caller;
 pub mod chat_schema;
 pub mod janitor;
 mod ledger;
@@ -9,6 +10,7 @@ pub mod partitions;
 pub mod tenant;
 
 pub use self::{
+    caller::Caller,
     limits::Limits,
     tenant::{Tenant, Terms},
 };

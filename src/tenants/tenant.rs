@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::watch;
@@ -29,6 +29,7 @@ pub struct Tenant {
     max_payload_bytes: AtomicUsize,
     /// Counts up whenever all sockets are to go.
     disconnects: watch::Sender<u64>,
+    keeps_rooms: AtomicBool,
 }
 
 /// What an operator may change while a tenant is served.
@@ -54,6 +55,7 @@ impl Tenant {
             max_payload_bytes: AtomicUsize::new(terms.limits.max_payload_bytes()),
             terms: RwLock::new(terms),
             disconnects: watch::Sender::new(0),
+            keeps_rooms: AtomicBool::new(false),
         }
     }
 
@@ -102,6 +104,17 @@ impl Tenant {
         if (before.private_only, before.suspended) != (terms.private_only, terms.suspended) {
             self.disconnect_all();
         }
+    }
+
+    /// Whether the private topics `room:<id>` are the chat's, where it alone
+    /// says `chat:…`.
+    pub fn keeps_rooms(&self) -> bool {
+        self.keeps_rooms.load(Ordering::Relaxed)
+    }
+
+    /// Says whether they are, from now on.
+    pub fn keep_rooms(&self, keep: bool) {
+        self.keeps_rooms.store(keep, Ordering::Relaxed);
     }
 
     /// Tells every socket to go.

@@ -35,10 +35,12 @@ fn publish_and_drain(bencher: Bencher<'_, '_>, sockets: usize) {
     let mut items = Vec::new();
     bencher.counter(ItemsCount::new(sockets)).bench_local(|| {
         let delivered = hub.publish(&key, &message, Interest::BROADCAST, None);
+        let mut drained = 0;
         for member in &members {
             member.outbox.drain(&mut items);
+            drained += items.len();
             items.clear();
         }
-        delivered
+        assert_eq!((delivered, drained), (sockets as u64, sockets));
     });
 }

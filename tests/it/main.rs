@@ -14,11 +14,13 @@
 
 mod admin;
 mod broadcast;
+mod chat;
 mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;
 mod delivery;
 mod hostile;
+mod list_changes;
 mod logs;
 mod messages;
 mod metrics;
@@ -29,7 +31,9 @@ mod private_channels;
 mod replication;
 mod rest_broadcast;
 mod restart;
+mod rooms;
 mod sslmode;
 mod support;
 mod tidy;
 mod token_handling;
+mod waiting_joins;

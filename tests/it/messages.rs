@@ -7,7 +7,7 @@ use rowcast::{
     auth::{Claims, Keys},
     broadcast::{
         DatabaseBroadcasts, DatabaseMetrics, Replays, Store,
-        persist::{PersistError, Sender},
+        persist::PersistError,
         replay::{self, Request},
     },
     hub::{
@@ -29,7 +29,7 @@ use rowcast::{
     runtime::Drain,
     secret::Secret,
     telemetry::Registry,
-    tenants::{Tenant, Terms, janitor, migrations},
+    tenants::{Caller, Tenant, Terms, janitor, migrations},
     topic::Topic,
 };
 use serde_json::{Value, json, value::RawValue};
@@ -211,7 +211,7 @@ async fn a_stored_broadcast_obeys_the_policies_and_comes_once() {
         payload: Bytes::from(format!(r#"{{"n":{n}}}"#)),
     };
     let store = async |claims: &Claims, topic: &str, n: u32, persist| {
-        let from = Sender { topic, claims, headers: &Secret::new("{}") };
+        let from = Caller { topic, claims, headers: &Secret::new("{}") };
         bench.store.store(from, &message(n), persist, Some(&sender)).await
     };
     for (claims, topic) in [(&anon, "room"), (&user, "elsewhere")] {
@@ -341,7 +341,7 @@ async fn failure(handle: &replication::Handle) -> String {
 }
 
 #[tokio::test]
-async fn the_helper_functions_mean_what_they_say() {
+async fn the_sql_functions_judge_rows_filters_and_operators_as_the_original_does() {
     let bench = Bench::start().await;
     bench
         .sql(

@@ -90,6 +90,13 @@ async fn who_may_listen_but_not_talk_is_not_heard() {
     // The same socket is answered elsewhere, so the denied message was dealt with.
     phone.join("realtime:lobby", private()).await;
     assert!(phone.ask("realtime:lobby", "broadcast", json!({ "event": "e" })).await.is_ok());
+    // Who may talk is heard first and alone.
+    let authorization = format!("Bearer {}", token("service_role"));
+    let path = format!("/api/broadcast/inbox:{ANN}/events/allowed?private=true");
+    let headers = [("Authorization", authorization.as_str())];
+    let answer = world.server.call("POST", &path, &headers, b"{}").await.unwrap();
+    assert_eq!(answer.status, 202);
+    assert_eq!(laptop.event(&inbox, "broadcast").await["event"], "allowed");
     assert!(laptop.settled().await.is_empty(), "{:?}", laptop.backlog);
 }
 

@@ -86,6 +86,7 @@ async fn a_single_message_is_json_or_bytes() {
     assert_eq!(client.event("realtime:a:b c", "broadcast").await["payload"], payload);
     let bytes = [("Content-Type", "application/octet-stream")];
     assert_eq!(post(&world, path, &bytes, &[0, 255]).await.status, 202);
+    assert_eq!(client.event("realtime:a:b c", "broadcast").await["payload"], json!([0, 255]));
     let text = [("Content-Type", "text/plain")];
     assert_eq!(post(&world, path, &text, b"x").await.status, 415);
 }

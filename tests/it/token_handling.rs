@@ -46,7 +46,7 @@ async fn a_join_with_a_bad_token_is_refused_with_its_reason() {
 async fn an_expired_token_ends_its_channel_and_no_other() {
     let world = World::start("").await;
     let mut client = world.client().await;
-    client.join("realtime:lasting", json!({})).await;
+    client.join("realtime:lasting", json!({ "broadcast": { "ack": true } })).await;
     let short = expiring("anon", 2);
     let reply = client.ask(ROOM, "phx_join", json!({ "config": {}, "access_token": short })).await;
     assert!(reply.is_ok(), "{reply:?}");
@@ -54,8 +54,7 @@ async fn an_expired_token_ends_its_channel_and_no_other() {
     let message = system["message"].as_str().unwrap();
     assert!(message.starts_with("Token has expired ") && message.ends_with("seconds ago"));
     client.event(ROOM, "phx_close").await;
-    let reply = client.ask("realtime:lasting", "phx_leave", json!({})).await;
-    assert!(reply.is_ok(), "still there: {reply:?}");
+    client.expect_joined("realtime:lasting").await;
 }
 
 #[tokio::test]
@@ -64,13 +63,13 @@ async fn a_refreshed_token_keeps_the_channel_alive() {
     let mut client = world.client().await;
     // The second channel has the same short token, and shows when it has expired.
     for topic in [ROOM, "realtime:short"] {
-        let short = json!({ "config": {}, "access_token": expiring("anon", 3) });
+        let config = json!({ "broadcast": { "ack": true } });
+        let short = json!({ "config": config, "access_token": expiring("anon", 3) });
         assert!(client.ask(topic, "phx_join", short).await.is_ok());
     }
     client.push(ROOM, "access_token", json!({ "access_token": token("authenticated") })).await;
     client.event("realtime:short", "phx_close").await;
-    let reply = client.ask(ROOM, "phx_leave", json!({})).await;
-    assert!(reply.is_ok(), "still there: {reply:?}");
+    client.expect_joined(ROOM).await;
 }
 
 #[tokio::test]

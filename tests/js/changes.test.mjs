@@ -1,7 +1,12 @@
 // postgres_changes in the official client, in both versions of the protocol.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { readFile } from 'node:fs/promises'
 import { connect, database, Inbox, subscribe, table, VERSIONS } from './support.mjs'
+
+// The version in the inspector knows how to wait; the one installed here is the last for Node 20.
+const bundle = await readFile(new URL('../../src/http/inspector/vendor/supabase.js', import.meta.url), 'utf8')
+const { createClient: createWaiting } = new Function(`${bundle}; return supabase`)()
 
 for (const vsn of VERSIONS) {
   test(`insert, update and delete arrive with their rows (${vsn})`, async (t) => {
@@ -56,3 +61,19 @@ for (const vsn of VERSIONS) {
     await assert.rejects(subscribe(channel, { changes: true }), /Unable to subscribe to changes/)
   })
 }
+
+test('a channel that waits is subscribed when its changes are live', async (t) => {
+  const sql = await database(t)
+  const name = await table(sql)
+  const inbox = new Inbox()
+  const client = connect(t, { using: createWaiting })
+  const wait = { config: { postgres_changes_options: { wait: true } } }
+  const channel = client.channel('room', wait)
+    .on('postgres_changes', { event: '*', schema: 'public', table: name }, inbox.push)
+  await subscribe(channel)
+  await sql.query(`insert into ${name} values (1, 'ann')`)
+  assert.equal((await inbox.next()).new.id, 1)
+  const vain = client.channel('vain', wait)
+    .on('postgres_changes', { event: '*', schema: 'public', table: 'nowhere' }, () => {})
+  await assert.rejects(subscribe(vain), /CHANNEL_ERROR: .*Unable to subscribe to changes/)
+})

@@ -20,9 +20,9 @@ export function jwt(claims) {
   return `${body}.${createHmac('sha256', TEST_SECRET).update(body).digest('base64url')}`
 }
 
-/** supabase-js, disconnected when the test `t` ends. */
-export function connect(t, { vsn = '2.0.0', url = TEST_URL, key = TEST_ANON_KEY, ...realtime } = {}) {
-  const client = createClient(url, key, {
+/** supabase-js, `using` the `createClient` of another version if so, disconnected when the test `t` ends. */
+export function connect(t, { vsn = '2.0.0', url = TEST_URL, key = TEST_ANON_KEY, using = createClient, ...realtime } = {}) {
+  const client = using(url, key, {
     auth: { persistSession: false, autoRefreshToken: false },
     realtime: { transport: ws, vsn, ...realtime },
   })
@@ -115,25 +115,30 @@ export async function server(t) {
     url: `http://127.0.0.1:${port}`,
     db: db.href,
     async start() {
+      let log = ''
       child = spawn(TEST_BIN, ['serve'], {
-        stdio: 'ignore',
+        stdio: ['ignore', 'pipe', 'pipe'],
         env: {
           PORT: `${port}`, ROWCAST_BIND: '127.0.0.1', DATABASE_URL: db.href, API_JWT_SECRET: TEST_SECRET,
           ROWCAST_SLOT_NAME: name, ROWCAST_CREATE_ROLES: 'true',
         },
       })
-      for (;;) {
-        const answer = await fetch(`${self.url}/healthcheck`).catch(() => null)
+      for (const output of [child.stdout, child.stderr]) output.on('data', (text) => { log += text })
+      for (const deadline = Date.now() + 30_000; ;) {
+        const answer = await fetch(`${self.url}/healthcheck`, { signal: AbortSignal.timeout(5_000) }).catch(() => null)
         if (answer?.ok) return
-        if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
+        if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${log}`)
+        if (Date.now() > deadline) throw new Error(`the server never got healthy:\n${log}`)
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
     },
     async stop(signal = 'SIGTERM') {
       if (!child) return
-      const gone = once(child, 'exit')
-      child.kill(signal)
-      await gone
+      if (child.exitCode === null && child.signalCode === null) {
+        const gone = once(child, 'exit')
+        child.kill(signal)
+        await within(gone, `the end of the server by ${signal}`)
+      }
       child = undefined
     },
   }

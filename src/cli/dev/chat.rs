@@ -9,7 +9,7 @@ use crate::{
     postgres::connect::ConnectConfig,
     tenants::{
         chat_schema::Chat,
-        migrations::{self, MigrateError, Options},
+        migrations::{self, MigrateError, Options, reason},
     },
 };
 
@@ -18,9 +18,10 @@ use crate::{
 pub(super) async fn install(database: &ConnectConfig, publication: String) -> Result<(), Failure> {
     let mut client = connect(database).await?;
     let plain = |error: pg::Error| {
-        let reason =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-        Failure::plain(format!("The database does not tell its settings: {reason}."))
+        Failure::new(
+            format!("The database does not tell its settings: {}.", reason(&error)),
+            "try again; if it stays so, look at PostgreSQL's log.",
+        )
     };
     let level: String = client.query_one("show wal_level", &[]).await.map_err(plain)?.get(0);
     if level != "logical" {

@@ -8,7 +8,6 @@
 
 use std::{
     fs::{self, File},
-    net::Ipv4Addr,
     path::Path,
     process::Stdio,
     time::Duration,
@@ -18,6 +17,7 @@ use tokio::{process::Child, time::Instant};
 
 use super::{
     super::{Failure, connect::connect},
+    HOST,
     binaries::Binaries,
     folder::{cannot_write, random, remembered},
     owner::Owner,
@@ -62,7 +62,7 @@ impl Cluster {
             binaries,
             owner,
             connect: ConnectConfig {
-                host: Ipv4Addr::LOCALHOST.to_string(),
+                host: HOST.to_string(),
                 port,
                 user: "postgres".to_owned(),
                 password: Some(password),
@@ -109,10 +109,13 @@ impl Cluster {
         }
         self.running = !stop.is_ok_and(|output| output.status.success());
         if self.running {
-            return Err(Failure::plain(format!(
-                "The database did not stop; see {}.",
-                self.place.log().display()
-            )));
+            return Err(Failure::new(
+                "The database did not stop.",
+                format!(
+                    "look at {}; the next rowcast dev goes on with it.",
+                    self.place.log().display()
+                ),
+            ));
         }
         Ok(())
     }
@@ -142,7 +145,10 @@ impl Cluster {
         command.kill_on_drop(false).current_dir(&data);
         command.stdout(Stdio::from(log.0)).stderr(Stdio::from(log.1));
         let child = command.spawn().map_err(|error| {
-            Failure::plain(format!("PostgreSQL could not be started: {error}."))
+            Failure::new(
+                format!("PostgreSQL could not be started: {error}."),
+                "try another PostgreSQL with --pg-bin, or --fetch.",
+            )
         })?;
         self.child = Some(child);
         Ok(())

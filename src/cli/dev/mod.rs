@@ -45,6 +45,9 @@ mod version;
 /// The folder unless another is named.
 pub(super) const DATA_DIR: &str = ".rowcast";
 
+/// Where the private database listens.
+pub(super) const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
 /// Flags of `dev`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -87,19 +90,21 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     };
     let Prepared { settings, screen, mut cluster, folder } = prepared;
     start_logging(&settings.log);
-    let page = screen.page();
+    let pages = screen.pages();
     let show = |ready: app::Ready| {
         screen::line(Screen { address: ready.address, ..screen }.render());
     };
     let served = tokio::select! {
-        served = Box::pin(app::serve(settings, page, show, stop)) => served.map_err(Failure::from),
+        served = Box::pin(app::serve(settings, pages, show, stop)) => served.map_err(Failure::from),
         failure = ended(cluster.as_mut()) => Err(failure),
     };
-    if let Some(cluster) = cluster {
-        cluster.stop().await?;
-    }
+    let stopped = match cluster {
+        Some(cluster) => cluster.stop().await,
+        None => Ok(()),
+    };
     drop(folder);
-    served
+    // Why the server ended says more than that its database did not stop.
+    served.and(stopped)
 }
 
 async fn ended(cluster: Option<&mut Cluster>) -> Failure {

@@ -128,7 +128,10 @@ pub(super) fn choose_port(file: &Path) -> Result<u16, Failure> {
     let any = || free(0);
     let port =
         (wanted..wanted.saturating_add(20)).find_map(free).or_else(any).ok_or_else(|| {
-            Failure::plain("There is no free port on the loopback address for the database.")
+            Failure::new(
+                "There is no free port on the loopback address for the database.",
+                "end programs that listen there, or use a database of yours with --db-url.",
+            )
         })?;
     write(file, &port.to_string()).map_err(|error| cannot_write(file, &error))?;
     Ok(port)

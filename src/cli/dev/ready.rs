@@ -1,14 +1,26 @@
 //! The first screen: all that is needed to see a change arrive.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anstyle::Style;
 
 use super::super::screen::{FAINT, GOOD, STRONG, VALUE, paint};
 use crate::{
-    http::inspector::{DevKeys, Page},
+    http::{
+        Pages,
+        dev::Tokens,
+        inspector::{DevKeys, Page},
+        site::Site,
+    },
     tenants::chat_schema::GENERAL_ROOM,
 };
+
+/// Where a build of the chat's application is, from the project's folder.
+const APPLICATION: &str = "clients/nextjs-chat/out";
 
 /// Keys are long and to be copied: no colour gets in the way.
 const PLAIN: Style = Style::new();
@@ -76,14 +88,19 @@ impl Screen {
         lines.join("\n")
     }
 
-    /// The same for the inspector.
-    pub(super) fn page(&self) -> Page {
-        Page {
-            dev: Some(DevKeys {
-                anon_key: self.anon_key.clone(),
-                service_role_key: self.service_key.clone(),
-                insert_line: Some(self.insert()),
-            }),
+    /// What is served beside the API: all that `serve` has not.
+    pub(super) fn pages(&self) -> Pages {
+        let keys = DevKeys {
+            anon_key: self.anon_key.clone(),
+            service_role_key: self.service_key.clone(),
+            insert_line: Some(self.insert()),
+        };
+        let tokens = Tokens { secret: self.jwt_secret.clone(), anon_key: self.anon_key.clone() };
+        Pages {
+            inspector: Arc::new(Page { dev: Some(keys) }),
+            tokens: Some(tokens),
+            chat: built().and_then(|folder| Site::new(&folder, "/chat").ok()),
+            site: None,
         }
     }
 
@@ -119,6 +136,13 @@ impl Screen {
             self.anon_key
         )
     }
+}
+
+/// The chat's application, if it was built: here, or where this program was.
+fn built() -> Option<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let places = std::iter::once(Path::new("")).chain(program.ancestors().skip(1));
+    places.map(|place| place.join(APPLICATION)).find(|folder| folder.join("index.html").is_file())
 }
 
 fn row(name: &str, style: Style, value: &str) -> String {

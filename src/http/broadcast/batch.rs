@@ -9,17 +9,27 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::{broadcast::Message, session::Services, topic::Topic};
+use crate::{
+    broadcast::{Message, PublishError},
+    hub::Key,
+    session::Services,
+    topic::Topic,
+};
 
 use super::{
     Call,
-    cast::{self, BLANK, INVALID},
+    cast::{self, BLANK, INVALID, RESERVED},
     rejected::Rejected,
     send,
 };
 use crate::http::{State, error::ApiError, media};
 
 const TOO_LARGE: &str = "Payload size exceeds tenant limit";
+
+/// Why a message to a topic, private or not, may not be sent, if so.
+trait Refuses: Fn(&Topic, bool, &Message) -> Option<PublishError> {}
+
+impl<F: Fn(&Topic, bool, &Message) -> Option<PublishError>> Refuses for F {}
 
 /// One message of a batch, checked.
 #[derive(Debug)]
@@ -67,7 +77,10 @@ pub async fn send_all(
         // Above the rate whatever it says: it is not worth the memory to read it.
         check_rate(&services, list.count)?;
     }
-    let items = list.parse(&body, |message| services.broadcasts.check(message).is_err())?;
+    let items = list.parse(&body, |topic, private, message| {
+        let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic: topic.clone() };
+        services.broadcasts.check(&key, message).err()
+    })?;
     check_rate(&services, items.len())?;
 
     let (private, public): (Vec<Item>, Vec<Item>) =
@@ -148,18 +161,14 @@ impl<'a> List<'a> {
     }
 
     /// Reads all of them. Payloads share the memory of `body`.
-    fn parse(
-        &self,
-        body: &Bytes,
-        too_large: impl Fn(&Message) -> bool,
-    ) -> Result<Vec<Item>, ApiError> {
+    fn parse(&self, body: &Bytes, refuses: impl Refuses) -> Result<Vec<Item>, ApiError> {
         let messages: Vec<&RawValue> =
             serde_json::from_str(self.messages.get()).map_err(|_| whole(INVALID))?;
         let mut items = Vec::with_capacity(messages.len());
         let mut faults = Vec::with_capacity(messages.len());
         for message in messages {
             let fields = cast::pick(message, FIELDS).ok_or_else(|| whole(INVALID))?;
-            match item(body, fields, &too_large) {
+            match item(body, fields, &refuses) {
                 Ok(item) => {
                     items.push(item);
                     faults.push(Value::Object(Map::new()));
@@ -188,7 +197,7 @@ const FIELDS: [&str; 5] = ["topic", "event", "payload", "private", "id"];
 fn item(
     body: &Bytes,
     [topic, event, payload, private, id]: [Option<&RawValue>; 5],
-    too_large: impl Fn(&Message) -> bool,
+    refuses: &impl Refuses,
 ) -> Result<Item, Map<String, Value>> {
     let mut faults = Map::new();
     let mut fault = |name: &str, text: &str| {
@@ -206,10 +215,11 @@ fn item(
         (topic, event, payload, private, id)
     {
         let message = Message::Text { event, payload, id };
-        if !too_large(&message) {
-            return Ok(Item { topic, private, message });
+        match refuses(&topic, private, &message) {
+            None => return Ok(Item { topic, private, message }),
+            Some(PublishError::TooLarge) => fault("payload", TOO_LARGE),
+            Some(PublishError::Reserved) => fault("event", RESERVED),
         }
-        fault("payload", TOO_LARGE);
     }
     Err(faults)
 }
@@ -219,7 +229,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &Bytes, is_large: bool) -> Result<Vec<Item>, ApiError> {
-        List::of(body)?.parse(body, |_| is_large)
+        List::of(body)?.parse(body, |_, _, _| is_large.then_some(PublishError::TooLarge))
     }
 
     fn errors(body: &str) -> Value {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 pub(super) const BLANK: &str = "can't be blank";
 pub(super) const INVALID: &str = "is invalid";
+pub(super) const RESERVED: &str = "is reserved for the server";
 
 /// Fields of an object by name, the last of a name; others cost no memory.
 /// `None` if it is no object.

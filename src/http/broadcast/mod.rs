@@ -9,12 +9,9 @@ mod cast;
 pub mod rejected;
 pub mod single;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, request::Parts},
-};
+use axum::{extract::Request, http::request::Parts};
 use bytes::Bytes;
 
 use crate::{
@@ -28,7 +25,10 @@ use crate::{
 };
 
 use self::rejected::Rejected;
-use super::{auth, body};
+use super::{
+    auth::{self, as_object},
+    body,
+};
 
 /// A request whose caller is known.
 struct Call {
@@ -70,17 +70,6 @@ impl Call {
     }
 }
 
-/// The headers as policies read them in `request.headers`; of repeated ones the
-/// last. They hold tokens and never reach a log.
-fn as_object(headers: &HeaderMap) -> String {
-    let pairs: BTreeMap<&str, _> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
-        .collect();
-    // A map of strings always serializes.
-    serde_json::to_string(&pairs).unwrap_or_default()
-}
-
 /// Sends a message that has passed every check.
 fn send(services: &Services, private: bool, topic: Topic, message: Message) {
     let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic };
@@ -90,19 +79,5 @@ fn send(services: &Services, private: bool, topic: Topic, message: Message) {
         }
         // The limit was lowered a moment ago.
         Err(error) => tracing::debug!(%error, "broadcast not sent"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_an_object_of_strings() {
-        let mut headers = HeaderMap::new();
-        headers.append("x-a", "1".parse().unwrap());
-        headers.append("X-A", "2".parse().unwrap());
-        headers.append("host", "h".parse().unwrap());
-        assert_eq!(as_object(&headers), r#"{"host":"h","x-a":"2"}"#);
     }
 }

@@ -11,26 +11,25 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    broadcast::{
-        Message,
-        persist::{PersistError, Sender},
-    },
+    broadcast::{Message, PublishError, persist::PersistError},
+    hub::Key,
     protocol::{
         message::{Encoding, UserBroadcast},
         persist::Persist,
     },
     secret::Secret,
     session::Services,
+    tenants::Caller,
     topic::Topic,
 };
 
 use super::{
-    Call, as_object,
-    cast::{BLANK, INVALID},
+    Call,
+    cast::{BLANK, INVALID, RESERVED},
     rejected::Rejected,
     send,
 };
-use crate::http::{State, error::ApiError, handshake::parameter, media};
+use crate::http::{State, auth::as_object, error::ApiError, handshake::parameter, media};
 
 /// Names in a binary frame have at most this many bytes.
 const LONGEST_NAME: usize = 255;
@@ -87,8 +86,11 @@ pub async fn send_one(
     };
     let broadcast = UserBroadcast { event, encoding, payload };
     let message = Message::User { broadcast: broadcast.clone(), id: None };
-    let too_large = |_| fault("payload", "Payload size exceeds tenant limit");
-    services.broadcasts.check(&message).map_err(too_large)?;
+    let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic: topic.clone() };
+    services.broadcasts.check(&key, &message).map_err(|error| match error {
+        PublishError::TooLarge => fault("payload", "Payload size exceeds tenant limit"),
+        PublishError::Reserved => fault("event", RESERVED),
+    })?;
     check_rate(&services)?;
     if private {
         let mut rights = Box::pin(call.rights(&services, std::slice::from_ref(&topic))).await;
@@ -104,7 +106,7 @@ pub async fn send_one(
         Some(persist) => {
             let headers = Secret::new(as_object(&call.head.headers));
             let name = topic.sub_topic();
-            let sender = Sender { topic: name, claims: &call.claims, headers: &headers };
+            let sender = Caller { topic: name, claims: &call.claims, headers: &headers };
             services.tenant.meters.events.record(1);
             let store = &services.messages.store;
             let stored = Box::pin(store.store(sender, &broadcast, persist, None)).await;

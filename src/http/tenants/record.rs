@@ -75,16 +75,19 @@ impl Record {
 
     /// The resource, without what never changes.
     pub(super) fn resource(&self) -> Map<String, Value> {
-        let Terms { limits, private_only, presence_enabled, suspended: _ } = &self.terms;
+        let Terms { limits, private_only, presence_enabled, suspended } = &self.terms;
         let value = json!({
             "max_concurrent_users": limits.max_concurrent_users,
             "max_channels_per_client": limits.max_channels_per_client,
             "max_events_per_second": limits.max_events_per_second,
             "max_joins_per_second": limits.max_joins_per_second,
+            "max_presence_events_per_second": limits.max_presence_events_per_second,
+            "max_payload_size_in_kb": limits.max_payload_size_in_kb,
             "max_client_presence_events_per_window": self.presence_calls,
             "client_presence_window_ms": self.presence_window,
             "private_only": private_only,
             "presence_enabled": presence_enabled,
+            "suspend": suspended,
         });
         match value {
             Value::Object(fields) => fields,
@@ -164,7 +167,13 @@ mod tests {
         assert_eq!((limits.max_payload_size_in_kb, private_only, suspended), (0, true, true));
         assert_eq!(limits.client_presence_window, Duration::from_secs(1));
         assert_eq!(limits.max_events_per_second, 100, "not sent");
-        assert_eq!(changed.resource()["client_presence_window_ms"], 1000);
+        let shown = changed.resource();
+        assert_eq!(shown["client_presence_window_ms"], 1000);
+        assert_eq!(
+            (&shown["suspend"], &shown["max_payload_size_in_kb"]),
+            (&json!(true), &json!(0))
+        );
+        assert_eq!(shown["max_presence_events_per_second"], 1000);
         let names = changes.as_object().unwrap().keys().map(|name| (name.clone(), Value::Null));
         assert_eq!(change(changed, &Value::Object(names.collect())), Ok(record));
     }

@@ -33,7 +33,7 @@ pub(in super::super) struct Generated {
 }
 
 /// A source of the expressions: its quoted name, its type, its value in each row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in super::super) struct Source {
     pub(in super::super) name: String,
     pub(in super::super) cast: Arc<str>,
@@ -59,13 +59,13 @@ pub(super) async fn compute(
     for source in sources {
         params.push((&source.values, Type::TEXT_ARRAY));
     }
-    let open = format!("begin; {SETTINGS}; set local role {}", generation.owner);
-    // Until the commit is through, the session is not as it was.
+    let open = format!("begin read only; {SETTINGS}; set local role {}", generation.owner);
+    // Until the rollback is through, the session is not as it was.
     lease.mark_dirty();
     let (began, found, done) = futures_util::future::join3(
         lease.batch_execute(&open),
         lease.query_typed(&sql, &params),
-        lease.batch_execute("commit"),
+        lease.batch_execute("rollback"),
     )
     .await;
     if done.is_ok() {

@@ -205,7 +205,7 @@ impl Catalog {
     }
 
     /// Has the open questions answered. What PostgreSQL cannot answer is
-    /// given up and returned with its error.
+    /// given up and returned with its SQLSTATE.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::CatalogError;
 use crate::{
     postgres::{
-        pool::Client,
+        pool::Lease,
         value::{Field, TypeShape},
     },
     postgres_changes::filter::{compare::Kind, compile::AskedType},
@@ -72,7 +72,7 @@ enum Made {
 }
 
 /// Reads the types among `oids` that are not built-in scalars.
-pub(super) async fn fetch(client: &Client, mut oids: Vec<u32>) -> Result<Types, CatalogError> {
+pub(super) async fn fetch(client: &Lease, mut oids: Vec<u32>) -> Result<Types, CatalogError> {
     oids.retain(|oid| TypeShape::of_builtin(*oid).is_none());
     oids.sort_unstable();
     oids.dedup();

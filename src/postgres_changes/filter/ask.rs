@@ -67,9 +67,7 @@ impl Comparison {
         let collate = collate.as_deref().unwrap_or_default();
         format!("({left}::{cast}{collate} operator({schema}.{operator}) {right}::{cast})")
     }
-}
 
-impl Comparison {
     /// SQL that fails if the comparison makes no sense to PostgreSQL, whatever
     /// the values. A null is of every type; patterns are looked at only with a text.
     pub fn probe(&self) -> String {
@@ -87,6 +85,11 @@ impl Asked {
     /// Never ask again: whoever waits for this gets nothing more.
     pub fn give_up(&self) {
         self.is_hopeless.store(true, Ordering::Relaxed);
+    }
+
+    /// Somebody new waits for this, and is to hear of it by itself if it fails again.
+    pub fn revive(&self) {
+        self.is_hopeless.store(false, Ordering::Relaxed);
     }
 
     /// True once nobody asks this any more.

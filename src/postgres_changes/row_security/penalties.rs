@@ -12,14 +12,31 @@ use super::Claimant;
 /// How long nobody is asked.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// So many slow claimants of a role make the table's policies slow for the role.
+/// So many slow users of a role make the table's policies slow for the role.
 const MANY: usize = 5;
 
 /// Who is not asked about which table, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Penalties {
-    claimants: HashMap<(u32, u64), (Arc<str>, Instant)>,
+    users: HashMap<(u32, User), Instant>,
     roles: HashMap<(u32, Arc<str>), Instant>,
+}
+
+/// A role and the subject of its claims; claims without one are somebody by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct User {
+    role: Arc<str>,
+    subject: Box<str>,
+    id: Option<u64>,
+}
+
+impl User {
+    /// One user with many tokens is still one.
+    fn of(claimant: &Claimant) -> Self {
+        let (role, subject) = (Arc::clone(&claimant.role), claimant.subject.clone());
+        let id = subject.is_empty().then_some(claimant.id);
+        Self { role, subject, id }
+    }
 }
 
 impl Penalties {
@@ -27,11 +44,11 @@ impl Penalties {
     pub(super) fn strike(&mut self, table: u32, claimant: &Claimant) {
         let now = Instant::now();
         self.forget(now);
-        let role = Arc::clone(&claimant.role);
-        self.claimants.insert((table, claimant.id), (Arc::clone(&role), now + PAUSE));
-        let slow = self.claimants.iter().filter(|((of, _), (by, _))| *of == table && *by == role);
+        self.users.insert((table, User::of(claimant)), now + PAUSE);
+        let role = &claimant.role;
+        let slow = self.users.keys().filter(|(of, user)| *of == table && user.role == *role);
         if slow.count() >= MANY {
-            self.roles.insert((table, role), now + PAUSE);
+            self.roles.insert((table, Arc::clone(role)), now + PAUSE);
         }
     }
 
@@ -44,19 +61,19 @@ impl Penalties {
 
     /// True if nobody was slow lately.
     pub(super) fn is_empty(&self) -> bool {
-        self.claimants.is_empty() && self.roles.is_empty()
+        self.users.is_empty() && self.roles.is_empty()
     }
 
     /// True if this claimant is not to be asked about the table now.
     pub(super) fn holds(&self, table: u32, claimant: &Claimant) -> bool {
         let now = Instant::now();
-        let claimants = self.claimants.get(&(table, claimant.id));
+        let user = self.users.get(&(table, User::of(claimant)));
         let role = self.roles.get(&(table, Arc::clone(&claimant.role)));
-        claimants.is_some_and(|(_, until)| *until > now) || role.is_some_and(|until| *until > now)
+        user.is_some_and(|until| *until > now) || role.is_some_and(|until| *until > now)
     }
 
     fn forget(&mut self, now: Instant) {
-        self.claimants.retain(|_, (_, until)| *until > now);
+        self.users.retain(|_, until| *until > now);
         self.roles.retain(|_, until| *until > now);
     }
 }
@@ -80,5 +97,16 @@ mod tests {
         assert!(!penalties.holds(1, &all[0]) && !penalties.holds(1, &all[6]));
         penalties.strike_role(1, &role);
         assert!(penalties.holds(1, &all[0]) && !penalties.holds(2, &all[0]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_user_with_many_tokens_is_one() {
+        let (mut penalties, mut claimants) = (Penalties::default(), Claimants::default());
+        let role: Arc<str> = Arc::from("r");
+        let mut of = |sub: &str, n: u32| {
+            claimants.enter(&role, &Arc::from(format!("{{\"sub\":\"{sub}\",\"n\":{n}}}")))
+        };
+        (0..7).for_each(|n| penalties.strike(1, &of("ann", n)));
+        assert!(penalties.holds(1, &of("ann", 9)) && !penalties.holds(1, &of("bob", 1)));
     }
 }

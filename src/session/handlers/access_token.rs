@@ -77,6 +77,10 @@ fn put_in_force(
 ) {
     channel.token = token;
     channel.token_due = token_due(&claims);
+    let is_another = claims.subject() != channel.claims.subject();
     channel.claims = claims;
+    if is_another {
+        context.services.chat.reseat(&channel.key, &channel.claims, &channel.subscriber);
+    }
     postgres_changes::subscribe(context, channel, tasks);
 }

@@ -1,12 +1,13 @@
 //! `broadcast`: a message to everybody on the topic.
 
 use crate::{
+    broadcast::PublishError,
     error_code::ErrorCode,
     protocol::message::Inbound,
     session::{
         channel::{Channel, Step},
         context::Context,
-        handlers::database,
+        handlers::{chat, database},
         tasks::Tasks,
     },
 };
@@ -15,6 +16,9 @@ use crate::{
 /// client may not send is dropped without an answer, as clients know it.
 pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: &Inbound) -> Step {
     let (reference, payload) = (&message.reference, &message.payload);
+    if let Some(call) = chat::Call::of(context, channel, payload) {
+        return chat::handle(context, channel, tasks, reference, &call);
+    }
     match channel.permissions.write {
         None => return Step::AskWrite,
         Some(rights) if !rights.broadcast => return Step::Stay,
@@ -35,10 +39,17 @@ pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: 
         Err(error) => {
             tracing::debug!(code = %ErrorCode::UnknownErrorOnChannel, %error, "broadcast not sent");
             if channel.ack {
-                let response = r#""payload_size_exceeded""#;
-                context.outbox.push(channel.error(context.vsn, reference, response));
+                context.outbox.push(channel.error(context.vsn, reference, refusal(error)));
             }
         }
     }
     Step::Stay
+}
+
+/// What a sender is told whose message is not sent, as JSON text.
+pub fn refusal(error: PublishError) -> &'static str {
+    match error {
+        PublishError::TooLarge => r#""payload_size_exceeded""#,
+        PublishError::Reserved => r#"{"reason":"chat: events come from the server alone"}"#,
+    }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::{
     broadcast::{
         Message,
-        persist::{PersistError, Sender},
+        persist::PersistError,
         replay::{self, ReplayError, Stored},
     },
     error_code::ErrorCode,
@@ -20,9 +20,11 @@ use crate::{
     session::{
         channel::{Channel, Step},
         context::Context,
+        handlers::chat,
         tasks::{Done, Tasks},
     },
     telemetry::reason,
+    tenants::Caller,
 };
 
 /// How long a channel waits for the stream that it asked about.
@@ -42,6 +44,8 @@ pub enum FromDatabase {
     Ready(bool),
     /// A message that was to be stored, and the reference of its push.
     Stored(Ref, Result<(), PersistError>),
+    /// What became of a verb of the chat.
+    Chat(chat::Outcome),
 }
 
 /// Begins a replay for a channel that is about to enter its topic. What
@@ -65,7 +69,9 @@ pub fn replayed(
 ) -> bool {
     let topic = channel.key.topic.as_str();
     match stored {
-        Ok(stored) => {
+        Ok(mut stored) => {
+            let broadcasts = &context.services.broadcasts;
+            stored.retain(|message| !broadcasts.reserves(&channel.key, message.event()));
             let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
             context.outbox.answer(frames);
             true
@@ -113,9 +119,10 @@ pub fn store(
 ) -> Step {
     let services = &context.services;
     let Payload::User(broadcast) = payload.clone() else { return Step::Stay };
-    if services.broadcasts.check(&Message::Pushed(payload.clone())).is_err() {
+    let message = Message::Pushed(payload.clone());
+    if let Err(error) = services.broadcasts.check(&channel.key, &message) {
         if channel.ack {
-            let response = r#""payload_size_exceeded""#;
+            let response = super::broadcast::refusal(error);
             context.outbox.push(channel.error(context.vsn, reference, response));
         }
         return Step::Stay;
@@ -133,7 +140,7 @@ pub fn store(
     let (topic, id, reference) = (channel.key.topic.clone(), channel.id, reference.clone());
     tasks.push(Box::pin(async move {
         let name = topic.sub_topic();
-        let sender = Sender { topic: name, claims: &claims, headers: &headers };
+        let sender = Caller { topic: name, claims: &claims, headers: &headers };
         let result = store.store(sender, &broadcast, persist, subscriber.as_deref()).await;
         let result = FromDatabase::Stored(reference, result.map(|_id| ()));
         Done::Database { topic, channel: id, result }

@@ -2,6 +2,7 @@
 
 pub mod access_token;
 pub mod broadcast;
+pub mod chat;
 pub mod database;
 pub mod postgres_changes;
 pub mod presence;

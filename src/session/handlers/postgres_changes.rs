@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
 
 use crate::{
     error_code::ErrorCode,
@@ -17,6 +20,8 @@ use crate::{
     session::{
         channel::Channel,
         context::Context,
+        entrance::{Entrance, Held, Outcome},
+        refusal::Refusal,
         tasks::{Done, Tasks},
     },
     topic::Topic,
@@ -37,7 +42,17 @@ pub struct Changes {
     is_outdated: bool,
     /// Ends the subscription when dropped.
     registration: Option<Registration>,
+    /// The join, while its reply waits for the changes.
+    held: Option<Box<Held>>,
+    /// Ends the attempt under way when dropped: a channel that is gone is told nothing.
+    interest: Option<oneshot::Sender<()>>,
 }
+
+/// Between attempts.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Between attempts that a join waits for.
+const HELD_RETRY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 enum Wanted {
@@ -49,7 +64,18 @@ enum Wanted {
 }
 
 /// The outcome of one attempt.
-pub type Attempt = Result<Registration, SubscribeError>;
+pub type Attempt = Result<Registration, Failure>;
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+pub enum Failure {
+    /// There is no subscription.
+    Engine(SubscribeError),
+    /// The join waits no longer.
+    Late,
+    /// The channel is gone.
+    Abandoned,
+}
 
 impl Changes {
     /// Reads what a join asks for. Also returns the list for its reply.
@@ -82,6 +108,21 @@ impl Changes {
         };
         (Self { wanted, legacy, problems, ..Self::default() }, reply)
     }
+
+    /// False if the join asked for none.
+    pub fn are_wanted(&self) -> bool {
+        !matches!(self.wanted, Wanted::Nothing)
+    }
+
+    /// Keeps the join's reply until the changes are live, `limit` from now at most.
+    pub fn hold(&mut self, entrance: Entrance, limit: Duration) {
+        self.held = Some(Box::new(Held { entrance, limit, until: Instant::now() + limit }));
+    }
+
+    fn refuse(&mut self, code: ErrorCode, message: String) -> Option<Outcome> {
+        let request = self.held.take()?.entrance.request;
+        Some(Outcome::Refused(request, Refusal::new(code, message)))
+    }
 }
 
 /// Starts an attempt to subscribe with the channel's token as it is now.
@@ -95,18 +136,30 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         channel.changes.is_outdated = true;
         return;
     }
+    let (topic, id) = (channel.key.topic.clone(), channel.id);
     let bindings = match &channel.changes.wanted {
         Wanted::Nothing => return,
         Wanted::Bindings(bindings) => Arc::clone(bindings),
+        Wanted::Refused(message) if channel.changes.held.is_some() => {
+            let code = ErrorCode::RealtimeDisabledForConfiguration;
+            let error = SubscribeError { code, message: message.clone(), retry: false };
+            tasks.push(Box::pin(async move {
+                Done::Subscribed { topic, channel: id, attempt: Err(Failure::Engine(error)) }
+            }));
+            return;
+        }
         Wanted::Refused(message) => {
             tracing::debug!(code = %ErrorCode::RealtimeDisabledForConfiguration, "subscription refused");
-            let (who, status) = (Extension::PostgresChanges, Status::Error);
-            context.outbox.push(channel.system(context.vsn, who, status, message));
+            tell(context, channel, Status::Error, message);
             return;
         }
     };
+    let who = Extension::PostgresChanges;
+    let live = channel.system(context.vsn, who, Status::Ok, "Subscribed to PostgreSQL");
+    let held = channel.changes.held.as_ref();
+    let first = held.map(|held| held.entrance.frames(context)).unwrap_or_default();
     let request = Subscribe {
-        topic: channel.key.topic.clone(),
+        topic: topic.clone(),
         vsn: context.vsn,
         legacy: channel.changes.legacy,
         bindings,
@@ -114,53 +167,91 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         claims: Arc::clone(channel.claims.json()),
         outbox: Arc::clone(&context.outbox),
         // Queued by the engine itself, so that no change comes before it.
-        ready: vec![channel.system(
-            context.vsn,
-            Extension::PostgresChanges,
-            Status::Ok,
-            "Subscribed to PostgreSQL",
-        )],
+        ready: first.into_iter().chain([live]).collect(),
         replaces: channel.changes.registration.as_ref().map(Registration::place),
     };
+    let until = held.map(|held| held.until);
+    let (interest, mut gone) = oneshot::channel();
+    channel.changes.interest = Some(interest);
     channel.changes.is_trying = true;
     channel.changes.is_outdated = false;
     let engine = context.services.changes.clone();
-    let (topic, id) = (channel.key.topic.clone(), channel.id);
     tasks.push(Box::pin(async move {
-        sleep(pause).await;
-        let attempt = engine.subscribe(request).await;
+        let attempt = async {
+            sleep(pause).await;
+            engine.subscribe(request).await.map_err(Failure::Engine)
+        };
+        let attempt = async {
+            match until {
+                Some(until) => timeout_at(until, attempt).await.unwrap_or(Err(Failure::Late)),
+                None => attempt.await,
+            }
+        };
+        let attempt = tokio::select! {
+            biased;
+            _ = &mut gone => Err(Failure::Abandoned),
+            attempt = attempt => attempt,
+        };
         Done::Subscribed { topic, channel: id, attempt }
     }));
 }
 
 /// Takes the outcome of an attempt. Success was told by the engine already.
-pub fn finish(context: &Context, channel: &mut Channel, tasks: &mut Tasks, attempt: Attempt) {
+/// Says what became of the join, if that waited for it.
+pub fn finish(
+    context: &Context,
+    channel: &mut Channel,
+    tasks: &mut Tasks,
+    attempt: Attempt,
+) -> Option<Outcome> {
     channel.changes.is_trying = false;
     let is_outdated = std::mem::take(&mut channel.changes.is_outdated);
+    let mut outcome = None;
     match attempt {
         Ok(registration) => {
             let mut problems = std::mem::take(&mut channel.changes.problems);
             problems.extend_from_slice(registration.problems());
-            for problem in &problems {
-                let (who, status) = (Extension::PostgresChanges, Status::Error);
-                context.outbox.push(channel.system(context.vsn, who, status, problem));
-            }
             // The old one, if any, has left as this one entered.
             channel.changes.registration = Some(registration);
+            if let Some(held) = channel.changes.held.take() {
+                outcome = Some(Outcome::Entered(held.entrance.open(context, channel, tasks)));
+            }
+            for problem in &problems {
+                tell(context, channel, Status::Error, problem);
+            }
         }
-        Err(_) if is_outdated => {}
-        Err(error) => {
+        Err(Failure::Abandoned) => return None,
+        Err(Failure::Late) => {
+            let limit = channel.changes.held.as_ref().map_or(0, |held| held.limit.as_millis());
+            let code = ErrorCode::PostgresChangesSubscribeTimeout;
+            let message =
+                format!("Timed out after {limit}ms waiting for the postgres_changes subscription");
+            return channel.changes.refuse(code, message);
+        }
+        Err(Failure::Engine(_)) if is_outdated => {}
+        Err(Failure::Engine(error)) if channel.changes.held.is_some() => {
+            if !error.retry {
+                return channel.changes.refuse(error.code, error.message);
+            }
+            subscribe_after(context, channel, tasks, HELD_RETRY);
+        }
+        Err(Failure::Engine(error)) => {
             channel.changes.registration = None;
             context.services.metrics.error(ErrorCode::UnableToSubscribeToPostgres);
-            tracing::info!(code = %ErrorCode::UnableToSubscribeToPostgres, retry = error.retry, "subscription failed");
-            let (who, status) = (Extension::PostgresChanges, Status::Error);
-            context.outbox.push(channel.system(context.vsn, who, status, &error.message));
+            tracing::info!(code = %error.code, retry = error.retry, "subscription failed");
+            tell(context, channel, Status::Error, &error.message);
             if error.retry {
-                subscribe_after(context, channel, tasks, Duration::from_secs(5));
+                subscribe_after(context, channel, tasks, RETRY);
             }
         }
     }
     if is_outdated {
         subscribe(context, channel, tasks);
     }
+    outcome
+}
+
+fn tell(context: &Context, channel: &Channel, status: Status, message: &str) {
+    let who = Extension::PostgresChanges;
+    context.outbox.push(channel.system(context.vsn, who, status, message));
 }

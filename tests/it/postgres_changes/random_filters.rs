@@ -245,12 +245,16 @@ async fn random_filters_choose_as_select_does() {
             last.is_some_and(|last| last[4]["data"]["record"]["id"] == -1).then_some(())
         })
         .await;
+        let mut seen = BTreeSet::new();
         for frame in &frames {
             let frame = parsed(frame);
             let row = frame[4]["data"]["record"]["id"].as_i64().unwrap();
-            for id in frame[4]["ids"].as_array().unwrap() {
-                let rows = delivered.entry(id.as_u64().unwrap()).or_default();
-                // Equal filters may have been drawn twice: the same id twice.
+            // Equal filters may have been drawn twice: the same id twice in a frame.
+            let ids = frame[4]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
+            for id in ids.collect::<BTreeSet<_>>() {
+                assert!(seen.insert((id, row)), "row {row} came twice to {id}");
+                let rows = delivered.entry(id).or_default();
+                // Another room may have the same filter.
                 if !rows.contains(&row) {
                     rows.push(row);
                 }

@@ -37,6 +37,8 @@ struct Seen {
     starts: Vec<Start>,
     changes: Vec<(Position, String)>,
     batches: Vec<(usize, bool)>,
+    /// Deliveries that have begun, ended or not.
+    begun: usize,
     interruptions: usize,
 }
 
@@ -84,6 +86,7 @@ impl ChangeSink for Recorder {
     }
 
     async fn deliver(&self, batch: &Batch) {
+        self.seen.lock().unwrap().begun += 1;
         let _ = self.open.subscribe().wait_for(|open| *open).await;
         let mut seen = self.seen.lock().unwrap();
         seen.batches.push((batch.changes.len(), batch.is_last));

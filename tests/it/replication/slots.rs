@@ -32,6 +32,10 @@ async fn a_slot_moved_by_others_is_a_gap() {
     // A sink in the middle of a delivery keeps the stream from coming back.
     bench.recorder.open.send_replace(false);
     bench.run("insert into t values (1)").await;
+    eventually("a delivery begins", async || {
+        (bench.recorder.seen.lock().unwrap().begun > 0).then_some(())
+    })
+    .await;
     bench.run("select pg_terminate_backend(active_pid) from pg_replication_slots").await;
     eventually("the slot is free", async || {
         let active = "select count(*) from pg_replication_slots where active";
@@ -190,12 +194,21 @@ async fn a_promotion_begins_a_new_history_even_if_the_slot_is_there() {
     bench.run("insert into t values (1)").await;
     bench.recorder.wait_changes(1).await;
     let before = bench.wait_streaming().await;
+    // Nobody else gets in until it is promoted: from 16 on the stream would go
+    // on at the standby and live through the promotion.
+    bench.server.authenticate("local all all trust\n").await;
     bench.server.stop().await;
     bench.wait_broken().await;
     std::fs::write(bench.server.data().join("standby.signal"), "").unwrap();
     bench.server.resume().await;
-    bench.client = bench.server.client().await;
+    bench.client = bench.server.client_over_socket().await;
     bench.run("select pg_promote()").await;
+    bench
+        .server
+        .authenticate(
+            "local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n",
+        )
+        .await;
     let start = bench.recorder.wait_starts(2).await;
     assert_eq!(start.gap, Some(Gap::NewHistory));
     assert_eq!(start.epoch.system_id, before.system_id);

@@ -13,9 +13,12 @@ use rowcast::replication::{
 };
 use tokio::time::{Instant, sleep};
 
-/// Asks `question` until it answers, at most half a minute.
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks `question` until it answers, with [`PATIENCE`].
 pub async fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = question().await {
             return answer;

@@ -214,7 +214,9 @@ impl Postgres {
         reload.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     }
 
-    async fn client_over_socket(&self) -> Client {
+    /// An SQL connection of the superuser that [`Postgres::authenticate`] may
+    /// have left open to tests alone, since the server's own come over TCP.
+    pub async fn client_over_socket(&self) -> Client {
         self.try_client_over_socket().await.unwrap()
     }
 
@@ -275,6 +277,15 @@ fn unprivileged() -> Option<(u32, u32)> {
 fn copy_folder(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
     assert!(copied.success(), "copies {}", from.display());
+}
+
+/// The major version of the server that tests run, for what is newer than the
+/// oldest that is supported.
+pub fn major() -> u32 {
+    let output = Command::new(binaries().join("postgres")).arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok());
+    version.unwrap_or_else(|| panic!("no version in {text}"))
 }
 
 fn binaries() -> PathBuf {

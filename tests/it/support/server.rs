@@ -12,9 +12,10 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
-use super::{client::Client, eventually, postgres::Postgres, tokens::SECRET};
+use super::{PATIENCE, client::Client, eventually, postgres::Postgres, tokens::SECRET};
 
 /// `rowcast serve`; killed when dropped. What it wrote is shown if the test fails.
 pub struct Server {
@@ -22,6 +23,8 @@ pub struct Server {
     address: String,
     env: Vec<(String, String)>,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Those who read its output into `lines`.
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 /// An answer to an HTTP request.
@@ -64,8 +67,13 @@ impl Server {
             all.retain(|(known, _)| known != name);
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
-        let mut server =
-            Self { child: None, address: String::new(), env: all, lines: Arc::default() };
+        let mut server = Self {
+            child: None,
+            address: String::new(),
+            env: all,
+            lines: Arc::default(),
+            readers: Vec::new(),
+        };
         server.resume().await;
         server
     }
@@ -81,8 +89,8 @@ impl Server {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        self.collect(child.stdout.take().unwrap());
-        self.collect(child.stderr.take().unwrap());
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        self.readers = vec![self.collect(stdout), self.collect(stderr)];
         self.child = Some(child);
         self.address = eventually("the server listens", async || {
             let status = self.child.as_mut().unwrap().try_wait().unwrap();
@@ -100,13 +108,13 @@ impl Server {
         .await;
     }
 
-    fn collect(&self, stream: impl Read + Send + 'static) {
+    fn collect(&self, stream: impl Read + Send + 'static) -> thread::JoinHandle<()> {
         let lines = Arc::clone(&self.lines);
         thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 lines.lock().unwrap().push(line);
             }
-        });
+        })
     }
 
     /// `host:port`.
@@ -136,10 +144,15 @@ impl Server {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
-    /// Waits until it is gone.
+    /// Waits until it is gone and all that it wrote is read.
     pub async fn wait_exit(&mut self) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        eventually("the server exits", async || child.try_wait().unwrap()).await
+        let child = self.child.as_mut().unwrap();
+        let status = eventually("the server exits", async || child.try_wait().unwrap()).await;
+        self.child = None;
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// `GET path`; none if nobody answers.
@@ -149,6 +162,17 @@ impl Server {
 
     /// Any request; none if nobody answers.
     pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        let answer = timeout(PATIENCE, self.exchange(method, path, headers, body)).await;
+        answer.unwrap_or_else(|_| panic!("no end of the answer to {method} {path}"))
+    }
+
+    async fn exchange(
         &self,
         method: &str,
         path: &str,

@@ -1,0 +1,263 @@
+//! Chat: rooms whose messages are rows of tables, and whose pushes are the log's.
+//!
+//! A verb of a client becomes one call of a function in the schema `chat`, as
+//! the client's role with its claims: who may do what is decided there, by row
+//! security and triggers, for every writer alike. What happened is told by
+//! [`sink`] from the replication stream alone, in commit order, so an `insert`
+//! in psql is as good as a verb. Only what is never stored is told directly:
+//! typing and status. Both doors, sockets and HTTP, end in the same methods.
+//!
+//! Everything held here is bounded: [`Config`] names the bounds.
+
+mod call;
+mod config;
+mod error;
+mod history;
+mod joined;
+mod messages;
+mod metrics;
+mod push;
+mod receipts;
+mod rooms;
+mod rows;
+mod sink;
+mod status;
+mod typing;
+mod verb;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    auth::Claims,
+    hub::{ChannelId, Interest, Key, Subscriber, topics::Hub},
+    postgres::pool::Pool,
+    runtime::Drain,
+    tenants::Tenant,
+    topic::Topic,
+};
+
+use self::{
+    joined::{Entry, Joined, Seat},
+    receipts::Receipts,
+    status::Status,
+    typing::Typing,
+};
+
+pub use self::{
+    config::{Config, Mode},
+    error::{ChatError, Code},
+    history::Page,
+    joined::Ticket,
+    metrics::{Metrics, Series},
+    receipts::Marker,
+    rooms::{Invitation, Members, NewRoom},
+    sink::Pushes,
+    verb::{Act, Mark, Verb},
+};
+
+/// The chat of one tenant. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Chat(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    pool: Pool,
+    hub: Arc<Hub>,
+    tenant: Arc<Tenant>,
+    drain: Drain,
+    series: Series,
+    state: AtomicU8,
+    joined: Joined,
+    receipts: Receipts,
+    typing: Typing,
+    status: Status,
+}
+
+/// Whether there is a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The database was not asked yet.
+    Unknown,
+    /// No.
+    Off,
+    /// Yes.
+    On,
+}
+
+impl Chat {
+    /// A chat in the database of `pool`, if it has one. Until that is known
+    /// rooms are kept for it.
+    pub fn new(
+        config: Config,
+        pool: Pool,
+        hub: Arc<Hub>,
+        tenant: Arc<Tenant>,
+        drain: Drain,
+        series: Series,
+    ) -> Self {
+        let (receipts, typing) = (Receipts::new(&config), Typing::new(&config));
+        let status = Status::new(&config);
+        let chat = Self(Arc::new(Inner {
+            config,
+            pool,
+            hub,
+            tenant,
+            drain,
+            series,
+            state: AtomicU8::new(0),
+            joined: Joined::default(),
+            receipts,
+            typing,
+            status,
+        }));
+        chat.become_state(match config.mode {
+            Mode::Off => State::Off,
+            Mode::Auto | Mode::On => State::Unknown,
+        });
+        chat
+    }
+
+    /// Runs what ends by itself, until the drain begins.
+    pub fn run(&self) {
+        if self.0.config.mode != Mode::Off {
+            self.0.drain.spawn("chat typing", self.clone().end_typing());
+            self.0.drain.spawn("chat status", self.clone().announce_status());
+        }
+    }
+
+    /// Whether there is a chat.
+    pub fn state(&self) -> State {
+        match self.0.state.load(Ordering::Acquire) {
+            0 => State::Unknown,
+            1 => State::Off,
+            _ => State::On,
+        }
+    }
+
+    /// Its bounds.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// What it counts.
+    pub fn series(&self) -> &Series {
+        &self.0.series
+    }
+
+    /// Whether the chat says what happens on a topic.
+    pub fn keeps(&self, key: &Key) -> bool {
+        key.private && self.state() != State::Off && key.topic.room().is_some()
+    }
+
+    /// Asks the database whether it has the tables.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer; nothing is changed then.
+    pub async fn look(&self) -> Result<State, ChatError> {
+        if self.0.config.mode == Mode::Off {
+            return Ok(State::Off);
+        }
+        let query = "select to_regclass('chat.schema_migrations') is not null";
+        let rows = self.ask(query).await?;
+        let state = match rows.last().map(String::as_str) {
+            Some("t") => State::On,
+            _ => State::Off,
+        };
+        self.become_state(state);
+        Ok(state)
+    }
+
+    fn become_state(&self, state: State) {
+        self.0.state.store(state as u8, Ordering::Release);
+        self.0.tenant.keep_rooms(state != State::Off);
+    }
+
+    fn require(&self) -> Result<(), ChatError> {
+        match self.state() {
+            State::On => Ok(()),
+            State::Unknown => Err(ChatError::unavailable()),
+            State::Off => {
+                let text = "There is no chat in this database: run `rowcast migrate --chat`.";
+                Err(ChatError::new(Code::Unavailable, text))
+            }
+        }
+    }
+
+    /// To be taken before the policies of a join are asked.
+    pub fn ticket(&self) -> Ticket {
+        self.0.joined.ticket()
+    }
+
+    /// A channel enters its topic by `join`. If the topic is a room and the
+    /// user was removed from it meanwhile, it is shut down instead.
+    pub fn enter(
+        &self,
+        key: &Key,
+        claims: &Claims,
+        subscriber: &Arc<Subscriber>,
+        ticket: Ticket,
+        join: impl FnOnce(),
+    ) {
+        // Also where there is no chat yet: it may be installed while they are joined.
+        let may = key.private && self.0.config.mode != Mode::Off;
+        let room = key.topic.room().filter(|_| may);
+        let (Some(room), Some(user)) = (room, user(claims)) else { return join() };
+        let seat = Seat { user, key: key.clone(), subscriber: Arc::clone(subscriber) };
+        match self.0.joined.enter(room, seat, ticket, join) {
+            Entry::New => self.0.status.enter(user),
+            Entry::Again(before) => {
+                self.0.status.enter(user);
+                self.0.status.leave(before);
+            }
+            Entry::Refused => sink::shut_down(subscriber, key),
+        }
+    }
+
+    /// A channel left its topic: what it has to say is said at once.
+    pub fn leave(&self, key: &Key, channel: ChannelId) {
+        let Some(room) = key.topic.room().filter(|_| key.private) else { return };
+        let Some(user) = self.0.joined.leave(room, channel) else { return };
+        self.0.receipts.hurry(room, user);
+        self.stop_typing_on(room, user, channel);
+        self.0.status.leave(user);
+    }
+
+    /// A channel's token is another user's from now on.
+    pub fn reseat(&self, key: &Key, claims: &Claims, subscriber: &Arc<Subscriber>) {
+        let ticket = self.ticket();
+        self.leave(key, subscriber.id);
+        self.enter(key, claims, subscriber, ticket, || {});
+    }
+
+    /// Says something in a room, to all but `skip`.
+    fn say(
+        &self,
+        room: Uuid,
+        event: &'static str,
+        payload: impl Into<Bytes>,
+        skip: Option<ChannelId>,
+    ) {
+        let message = push::fanout(event, payload.into());
+        let key = self.key(room);
+        let told = self.0.hub.publish(&key, &message, Interest::BROADCAST, skip);
+        self.0.tenant.meters.events.record(told);
+        self.0.series.pushed(event);
+    }
+
+    fn key(&self, room: Uuid) -> Key {
+        Key { tenant: Arc::clone(&self.0.tenant.name), private: true, topic: Topic::of_room(room) }
+    }
+}
+
+/// The user's id: a `sub` that is a UUID, as in the tables.
+pub fn user(claims: &Claims) -> Option<Uuid> {
+    Uuid::parse_str(claims.subject()?).ok()
+}

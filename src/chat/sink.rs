@@ -1,0 +1,124 @@
+//! The stream's rows become pushes, in commit order and for every writer alike.
+//!
+//! The sink waits for the database only where a row's content is not in the
+//! log. A removed member is cut off before anything later is told.
+
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    hub::{Interest, Key, Subscriber},
+    protocol::system,
+    replication::{
+        change::{Batch, Change},
+        sink::{ChangeSink, Start},
+    },
+};
+
+use super::{
+    Chat, Mode, State,
+    push::{self, Push},
+    rows::{self, Meaning},
+};
+
+/// Attempts to learn whether there is a chat, each time the stream starts.
+const ATTEMPTS: u32 = 5;
+
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The sink to give to the stream.
+#[derive(Debug, Clone)]
+pub struct Pushes(Chat);
+
+impl Pushes {
+    /// Tells what happens to the tables of `chat`.
+    pub fn new(chat: Chat) -> Self {
+        Self(chat)
+    }
+}
+
+impl ChangeSink for Pushes {
+    async fn started(&self, _start: Start) {
+        for attempt in 1..=ATTEMPTS {
+            match Box::pin(self.0.look()).await {
+                Ok(State::Off) if self.0.config().mode == Mode::On => {
+                    tracing::error!("there is no chat in the database: run rowcast migrate --chat");
+                    return;
+                }
+                Ok(_) => return,
+                Err(error) => tracing::warn!(%error, attempt, "cannot see whether there is a chat"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn deliver(&self, batch: &Batch) {
+        if self.0.state() != State::On {
+            return;
+        }
+        for change in &batch.changes {
+            if let Some(meaning) = rows::read(change, None) {
+                Box::pin(self.0.tell(change, meaning)).await;
+            }
+        }
+    }
+
+    fn interrupted(&self) {}
+}
+
+/// Ends a channel whose user may no longer be in the room.
+pub(super) fn shut_down(subscriber: &Arc<Subscriber>, key: &Key) {
+    let reason = system::lost_access(key.topic.sub_topic());
+    subscriber.outbox.shut_down(subscriber.id, reason);
+}
+
+impl Chat {
+    async fn tell(&self, change: &Change, meaning: Meaning) {
+        match meaning {
+            Meaning::Push(push) => self.push(&push),
+            Meaning::Receipt(push) => {
+                // In a crowd everybody's receipts would drown the messages.
+                let most = usize::try_from(self.0.config.receipts_room_size).unwrap_or(usize::MAX);
+                if self.0.hub.count(&self.key(push.room)) <= most {
+                    self.push(&push);
+                }
+            }
+            Meaning::Left { user, push } => {
+                self.0.joined.remove(push.room, user, |seat| {
+                    self.0.hub.leave(&seat.key, &seat.subscriber);
+                    shut_down(&seat.subscriber, &seat.key);
+                });
+                self.stop_typing(push.room, user);
+                self.push(&push);
+            }
+            Meaning::Incomplete { message, version } => {
+                // Without that version it changed again: that change tells it all.
+                if let Some(content) = self.content(message, version).await
+                    && let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
+                {
+                    self.push(&push);
+                }
+            }
+        }
+    }
+
+    fn push(&self, push: &Push) {
+        let message = push::fanout(push.event, push.payload.clone());
+        let key = self.key(push.room);
+        let told = self.0.hub.publish_unless(&key, &message, Interest::BROADCAST, &push.ids);
+        self.0.tenant.meters.events.record(told);
+        self.0.series.pushed(push.event);
+    }
+
+    /// A message's content as JSON text, if it still has that version.
+    async fn content(&self, message: Uuid, version: i64) -> Option<String> {
+        let query = format!(
+            "select coalesce(to_jsonb(content)::text, 'null') from public.messages \
+             where id = '{message}' and version = {version}"
+        );
+        let rows = Box::pin(self.ask(&query)).await;
+        rows.inspect_err(|error| tracing::warn!(%error, "a message cannot be read")).ok()?.pop()
+    }
+}
