@@ -70,7 +70,7 @@ function Line(props: Props) {
       <div className={styles.column}>
         <span className={isHead && !isMine ? styles.sender : 'unseen'}>{isMine ? 'You' : sender}</span>
         <div className={styles.bubble} data-deleted={isDeleted}>
-          {message.reply_to && <Quote message={replied} nameOf={nameOf} go={() => jump(message.reply_to!)} />}
+          {message.reply_to && !isDeleted && <Quote message={replied} nameOf={nameOf} go={() => jump(message.reply_to!)} />}
           {isEditing ? (
             <EditBox message={message} room={room} done={endEdit} />
           ) : (
