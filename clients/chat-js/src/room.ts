@@ -335,6 +335,8 @@ export class Room extends Emitter<RoomEvents> {
   #member(push: wire.MemberPush): void {
     this.#state.member(push)
     if (push.user_id !== this.#context.me || push.change === 'left') return
+    // A guest who has become a member sees more.
+    if (this.#isOpen) return void this.#sync.start()
     void this.#context.http.room(this.id).then(
       (info) => this.learn(info),
       () => undefined,

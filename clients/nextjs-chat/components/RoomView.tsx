@@ -30,8 +30,9 @@ export function RoomView({ id, back }: { id: string; back: () => void }) {
   )
 
   useEffect(() => {
-    room.open()
-  }, [room])
+    // Again for who is invited again.
+    if (!isRemoved) room.open()
+  }, [room, isRemoved])
 
   useEffect(
     () =>

@@ -191,6 +191,47 @@ export const scenarios = {
     assert.equal(await bob.page.getByText(SECRET).count(), 0)
   },
 
+  async 'who is invited again is back'({ people: { ada, bob } }) {
+    await ada.openRoom('Tea')
+    await ada.invite('Bob')
+    await bob.openRoom('Tea')
+    await ada.write('Welcome back')
+    await bob.sees('Welcome back')
+    await bob.write('Thank you')
+    await ada.tick('Welcome back', 'read')
+    await ada.sees('Thank you')
+  },
+
+  async 'a host page hands the token'({ arrive, people }) {
+    const cleo = (people.cleo = await arrive('Cleo'))
+    const { url } = cleo.network
+    const token = async (name) => (await fetch(`${url}/dev/token?name=${name}`)).json()
+    const dora = await token('Dora')
+    await cleo.page.goto(`${url}/chat/#token=${dora.token}&key=${dora.anon_key}`)
+    await cleo.page.getByText('Dora', { exact: true }).waitFor()
+    assert.ok(!cleo.page.url().includes('token'))
+
+    const { token: given, anon_key } = await token('Cleo')
+    const body = `<iframe src="/chat/" width="1200" height="700"></iframe><script>
+      addEventListener('message', ({ data, source }) => data.type === 'rowcast:ready' &&
+        source.postMessage({ type: 'rowcast:token', token: ${JSON.stringify(given)}, key: ${JSON.stringify(anon_key)} }, location.origin))
+    </script>`
+    await cleo.page.route('**/host', (route) => route.fulfill({ contentType: 'text/html', body }))
+    await cleo.page.goto(`${url}/host`)
+    const app = cleo.page.frameLocator('iframe')
+    await app.getByText('Cleo', { exact: true }).waitFor()
+
+    // A public room is read by its link, and joined to write in it.
+    await app.getByText('No room yet.').waitFor()
+    const general = '00000000-0000-4000-8000-000000000001'
+    await app.locator('body').evaluate((_, id) => (location.hash = `/room/${id}`), general)
+    await app.getByText('anybody here?').waitFor()
+    await app.getByRole('button', { name: 'Join the room' }).click()
+    await app.getByLabel('Message', { exact: true }).fill('I am')
+    await app.getByLabel('Message', { exact: true }).press('Enter')
+    await app.locator('[data-tick="delivered"], [data-tick="read"]').waitFor()
+  },
+
   async 'nothing failed on the pages, and nobody else was asked'({ people }) {
     assert.deepEqual(Object.values(people).flatMap((person) => person.faults), [])
   },
