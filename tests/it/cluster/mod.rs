@@ -1,5 +1,6 @@
 //! Several servers that act as one.
 
+mod chat;
 mod conformance;
 
 use std::time::Duration;
@@ -40,10 +41,7 @@ impl Pair {
     /// Waits until both servers say so.
     async fn ready(&self, status: u16) {
         for server in [&self.world.server, &self.other] {
-            eventually("readiness is as expected", async || {
-                (server.get("/ready", &[]).await?.status == status).then_some(())
-            })
-            .await;
+            ready(server, status).await;
         }
     }
 
@@ -54,6 +52,14 @@ impl Pair {
     async fn there(&self) -> Client {
         Client::connect(&self.other).await
     }
+}
+
+/// Waits until a server's readiness is this.
+async fn ready(server: &Server, status: u16) {
+    eventually("readiness is as expected", async || {
+        (server.get("/ready", &[]).await?.status == status).then_some(())
+    })
+    .await;
 }
 
 fn message(n: u32) -> Value {
