@@ -34,7 +34,9 @@ pub(super) fn hub(
     let hub = Arc::new(Hub::with_bus(Arc::clone(&bus) as _));
     let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
     let broadcasts = Remote::new(Arc::clone(tenant), Arc::clone(&hub));
-    bus.start(Arc::new(Incoming { broadcasts, presence: Arc::clone(&presence) }), drain);
+    let incoming =
+        Incoming { tenant: Arc::clone(tenant), broadcasts, presence: Arc::clone(&presence) };
+    bus.start(Arc::new(incoming), drain);
     presence.start(drain);
     Ok((hub, presence))
 }
@@ -42,6 +44,7 @@ pub(super) fn hub(
 /// Takes what other nodes say to whom it concerns.
 #[derive(Debug)]
 struct Incoming {
+    tenant: Arc<Tenant>,
     broadcasts: Remote,
     presence: Arc<Tracker>,
 }
@@ -52,7 +55,10 @@ impl Handler for Incoming {
             Kind::Json | Kind::UserJson | Kind::UserBytes | Kind::Raw => {
                 self.broadcasts.receive(envelope);
             }
-            Kind::Presence | Kind::Alive => self.presence.receive(&envelope),
+            Kind::Presence | Kind::Alive => {
+                let told = self.presence.receive(&envelope).told;
+                self.tenant.meters.presence_events.record(told);
+            }
         }
     }
 }

@@ -107,18 +107,14 @@ impl Tracker {
     }
 
     /// What another node says.
-    pub fn receive(&self, envelope: &Envelope) {
+    pub fn receive(&self, envelope: &Envelope) -> Tracked {
         let Envelope { node, key, kind, payload, .. } = envelope;
         self.nodes.heard(*node);
-        if *kind != Kind::Presence {
-            return;
-        }
-        if let Some(word) = Word::decode(payload) {
-            self.hear(*node, key, word);
-        }
+        let word = (*kind == Kind::Presence).then(|| Word::decode(payload)).flatten();
+        word.map_or(Tracked { told: 0 }, |word| self.hear(*node, key, word))
     }
 
-    fn hear(&self, node: NodeId, key: &Key, word: Word) {
+    fn hear(&self, node: NodeId, key: &Key, word: Word) -> Tracked {
         let mut topics = self.lock(key);
         if let Word::Ask(of) = word {
             if of.is_none_or(|of| self.is_this_node(of)) {
@@ -128,11 +124,11 @@ impl Tracker {
                     self.tell(key, &Word::All(own));
                 }
             }
-            return;
+            return Tracked { told: 0 };
         }
         // Messages come for a while after the last subscriber left.
         if self.hub.count(key) == 0 {
-            return;
+            return Tracked { told: 0 };
         }
         let topic = entry(&mut topics, key);
         let diff = match word {
@@ -154,7 +150,7 @@ impl Tracker {
         };
         // A node that is heard of here for the first time has some time to confirm.
         topic.heard.entry(node).or_insert_with(Instant::now);
-        self.publish(key, diff);
+        self.publish(key, diff)
     }
 
     /// Forgets what is of no use any more.
