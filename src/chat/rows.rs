@@ -46,6 +46,11 @@ pub(super) fn read(change: &Change, content: Option<&str>) -> Option<Meaning> {
     }
 }
 
+/// Whether a change says that its transaction moves rooms from shard to shard.
+pub(super) fn is_move(change: &Change) -> bool {
+    &*change.relation.schema == "chat" && &*change.relation.table == "moves"
+}
+
 /// The columns of a message, in the order in which clients see them.
 const MESSAGE: [&str; 11] = [
     "id",

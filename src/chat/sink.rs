@@ -3,7 +3,13 @@
 //! The sink waits for the database only where a row's content is not in the
 //! log. A removed member is cut off before anything later is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use uuid::Uuid;
 
@@ -29,21 +35,43 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The sink to give to the stream.
-#[derive(Debug, Clone)]
-pub struct Pushes(Chat);
+#[derive(Debug)]
+pub struct Pushes {
+    chat: Chat,
+    shard: usize,
+    /// The last transaction that moved rooms, by its commit.
+    moved: AtomicU64,
+}
 
 impl Pushes {
-    /// Tells what happens to the tables of `chat`.
-    pub fn new(chat: Chat) -> Self {
-        Self(chat)
+    /// Tells what happens to the tables of `chat` in one of its shards; there
+    /// is a first one, 0, in any case.
+    pub fn new(chat: Chat, shard: usize) -> Self {
+        Self { chat, shard, moved: AtomicU64::new(0) }
+    }
+
+    /// Whether rows of a room are the shard's to tell. What comes from the log
+    /// again after a crash may be of a room that has moved on.
+    async fn is_told_here(&self, push: &Push) -> bool {
+        let shards = &self.chat.0.shards;
+        let is_here = || shards.of(push.room).is_ok_and(|shard| shard == self.shard);
+        if !shards.is_spread() || is_here() {
+            return true;
+        }
+        // More likely the map is old: whoever wrote this was not refused.
+        if let Err(error) = Box::pin(shards.reload()).await {
+            tracing::warn!(%error, "cannot read the map of the chat's shards");
+            return true;
+        }
+        is_here()
     }
 }
 
 impl ChangeSink for Pushes {
     async fn started(&self, _start: Start) {
         for attempt in 1..=ATTEMPTS {
-            match Box::pin(self.0.look()).await {
-                Ok(State::Off) if self.0.config().mode == Mode::On => {
+            match Box::pin(self.chat.look()).await {
+                Ok(State::Off) if self.chat.config().mode == Mode::On => {
                     tracing::error!("there is no chat in the database: run rowcast migrate --chat");
                     return;
                 }
@@ -55,13 +83,20 @@ impl ChangeSink for Pushes {
     }
 
     async fn deliver(&self, batch: &Batch) {
-        if self.0.state() != State::On {
+        self.chat.until_mapped().await;
+        if self.chat.state() != State::On {
             return;
         }
         for change in &batch.changes {
-            if let Some(meaning) = rows::read(change, None) {
-                Box::pin(self.0.tell(change, meaning)).await;
+            if rows::is_move(change) {
+                self.moved.store(batch.commit.0, Ordering::Relaxed);
             }
+            // Rows that come or go with their room: nothing happened to it.
+            if self.moved.load(Ordering::Relaxed) == batch.commit.0 {
+                continue;
+            }
+            let Some(meaning) = rows::read(change, None) else { continue };
+            Box::pin(self.tell(change, meaning)).await;
         }
     }
 
@@ -74,36 +109,41 @@ pub(super) fn shut_down(subscriber: &Arc<Subscriber>, key: &Key) {
     subscriber.outbox.shut_down(subscriber.id, reason);
 }
 
-impl Chat {
+impl Pushes {
     async fn tell(&self, change: &Change, meaning: Meaning) {
+        let chat = &self.chat;
         match meaning {
-            Meaning::Push(push) => self.push(&push),
-            Meaning::Receipt(push) => {
+            Meaning::Push(push) if self.is_told_here(&push).await => chat.push(&push),
+            Meaning::Receipt(push) if self.is_told_here(&push).await => {
                 // In a crowd everybody's receipts would drown the messages.
-                let most = usize::try_from(self.0.config.receipts_room_size).unwrap_or(usize::MAX);
-                if self.0.hub.count(&self.key(push.room)) <= most {
-                    self.push(&push);
+                let most = usize::try_from(chat.0.config.receipts_room_size).unwrap_or(usize::MAX);
+                if chat.0.hub.count(&chat.key(push.room)) <= most {
+                    chat.push(&push);
                 }
             }
-            Meaning::Left { user, push } => {
-                self.0.joined.remove(push.room, user, |seat| {
-                    self.0.hub.leave(&seat.key, &seat.subscriber);
+            Meaning::Left { user, push } if self.is_told_here(&push).await => {
+                chat.0.joined.remove(push.room, user, |seat| {
+                    chat.0.hub.leave(&seat.key, &seat.subscriber);
                     shut_down(&seat.subscriber, &seat.key);
                 });
-                self.stop_typing(push.room, user);
-                self.push(&push);
+                chat.stop_typing(push.room, user);
+                chat.push(&push);
             }
             Meaning::Incomplete { message, version } => {
                 // Without that version it changed again: that change tells it all.
-                if let Some(content) = self.content(message, version).await
+                if let Some(content) = chat.content(self.shard, message, version).await
                     && let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
+                    && self.is_told_here(&push).await
                 {
-                    self.push(&push);
+                    chat.push(&push);
                 }
             }
+            Meaning::Push(_) | Meaning::Receipt(_) | Meaning::Left { .. } => {}
         }
     }
+}
 
+impl Chat {
     fn push(&self, push: &Push) {
         let message = push::fanout(push.event, push.payload.clone());
         let key = self.key(push.room);
@@ -113,12 +153,12 @@ impl Chat {
     }
 
     /// A message's content as JSON text, if it still has that version.
-    async fn content(&self, message: Uuid, version: i64) -> Option<String> {
+    async fn content(&self, shard: usize, message: Uuid, version: i64) -> Option<String> {
         let query = format!(
             "select coalesce(to_jsonb(content)::text, 'null') from public.messages \
              where id = '{message}' and version = {version}"
         );
-        let rows = Box::pin(self.ask(&query)).await;
+        let rows = Box::pin(self.ask(shard, &query)).await;
         rows.inspect_err(|error| tracing::warn!(%error, "a message cannot be read")).ok()?.pop()
     }
 }

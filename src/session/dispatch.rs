@@ -73,9 +73,9 @@ impl Socket {
             Ok(candidate) => match candidate.caller(&self.context) {
                 None => self.admit(candidate, Ok(Rights { broadcast: true, presence: true })),
                 Some((topic, caller)) => {
-                    let authorizer = self.context.services.authorizer.clone();
+                    let policies = self.context.services.policies.clone();
                     self.ask(topic, None, async move {
-                        let read = authorizer.read(caller).await;
+                        let read = policies.read(caller).await;
                         Answer::Join(Box::new(candidate), read)
                     });
                 }
@@ -247,18 +247,20 @@ impl Socket {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &channel.claims);
-                let authorizer = self.context.services.authorizer.clone();
-                self.ask(name, message, async move {
-                    Answer::Write(id, authorizer.write(caller).await)
-                });
+                let policies = self.context.services.policies.clone();
+                self.ask(
+                    name,
+                    message,
+                    async move { Answer::Write(id, policies.write(caller).await) },
+                );
             }
             Step::AskRead { token, claims } => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &claims);
-                let authorizer = self.context.services.authorizer.clone();
+                let policies = self.context.services.policies.clone();
                 self.ask(name, None, async move {
-                    Answer::Read(id, (token, claims), authorizer.read(caller).await)
+                    Answer::Read(id, (token, claims), policies.read(caller).await)
                 });
             }
         }

@@ -17,6 +17,7 @@ mod messages;
 mod reading;
 mod security;
 mod sequence;
+mod shards;
 
 /// The room of most tests.
 const ROOM: &str = "10000000-0000-4000-8000-000000000000";

@@ -56,7 +56,10 @@ impl World {
     }
 
     pub async fn start_with(env: &[(&str, &str)]) -> Self {
-        let postgres = Postgres::start(&[]).await;
+        Self::on(Postgres::start(&[]).await, env).await
+    }
+
+    pub async fn on(postgres: Postgres, env: &[(&str, &str)]) -> Self {
         let mut sql = postgres.client().await;
         let publication = "supabase_realtime".to_owned();
         let chat = Some(Chat { publication, general_room: false });
