@@ -94,11 +94,17 @@ fn message(relation: &Relation, operation: &Operation, content: Option<&str>) ->
     }
     out.extend_from_slice(b"}}");
     let (event, own) = match (is_deleted, is_new) {
-        (true, _) => ("chat:message_deleted", push::deleted(id)),
-        (false, true) => ("chat:message", push::inserted(id)),
-        (false, false) => ("chat:message_updated", push::updated(id, version)),
+        (true, _) => ("chat:message_deleted", Some(push::deleted(id))),
+        (false, true) => {
+            let sender = row.uuid("sender_id");
+            ("chat:message", sender.map(|sender| push::inserted(id, sender)))
+        }
+        (false, false) => {
+            let content = row.text("content");
+            ("chat:message_updated", content.map(|text| push::updated(id, version, text)))
+        }
     };
-    Some(Meaning::Push(Push::new(room, event, out).with([own])))
+    Some(Meaning::Push(Push::new(room, event, out).with(own)))
 }
 
 /// A message that was removed from the table.

@@ -67,8 +67,8 @@ impl Pushes {
     }
 }
 
-impl ChangeSink for Pushes {
-    async fn started(&self, _start: Start) {
+impl Pushes {
+    async fn look(&self) {
         for attempt in 1..=ATTEMPTS {
             match Box::pin(self.chat.look()).await {
                 Ok(State::Off) if self.chat.config().mode == Mode::On => {
@@ -79,6 +79,18 @@ impl ChangeSink for Pushes {
                 Err(error) => tracing::warn!(%error, attempt, "cannot see whether there is a chat"),
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl ChangeSink for Pushes {
+    async fn started(&self, start: Start) {
+        self.look().await;
+        if start.gap.is_some() && self.0.state() == State::On {
+            // What happened meanwhile is not told any more: clients are to ask.
+            for room in self.0.0.joined.rooms() {
+                self.0.say(room, "chat:resync", "{}", None);
+            }
         }
     }
 
