@@ -104,8 +104,7 @@ impl Chat {
         query: &str,
     ) -> Result<String, ChatError> {
         let (timeout, settings) = (TIMEOUT.as_millis(), caller.settings());
-        let check =
-            room.map(|room| format!("{}; ", shards::check(room, false))).unwrap_or_default();
+        let check = room.map(|room| format!("{}; ", shards::check(room))).unwrap_or_default();
         let script = format!(
             "begin; set local statement_timeout = {timeout}; {check}{settings}; {query}; commit"
         );

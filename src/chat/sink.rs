@@ -86,10 +86,14 @@ impl Pushes {
 impl ChangeSink for Pushes {
     async fn started(&self, start: Start) {
         self.look().await;
-        if start.gap.is_some() && self.0.state() == State::On {
+        if start.gap.is_some() && self.chat.state() == State::On {
             // What happened meanwhile is not told any more: clients are to ask.
-            for room in self.0.0.joined.rooms() {
-                self.0.say(room, "chat:resync", "{}", None);
+            let shards = &self.chat.0.shards;
+            let is_of_another =
+                |room: &Uuid| shards.of(*room).is_ok_and(|shard| shard != self.shard);
+            let rooms = self.chat.0.joined.rooms().into_iter();
+            for room in rooms.filter(|room| !is_of_another(room)) {
+                self.chat.say(room, "chat:resync", "{}", None);
             }
         }
     }

@@ -105,7 +105,7 @@ impl From<MoveError> for Failure {
                 MoveError::Silent { .. } => {
                     "start the server, or drop the slot if it is not used any more."
                 }
-                MoveError::NoShard(_) | MoveError::UnderWay { .. } | MoveError::Arrived(_) => {
+                MoveError::NoShard(_) | MoveError::UnderWay { .. } => {
                     "rowcast chat buckets shows where buckets are."
                 }
                 MoveError::Sql { .. } => {

@@ -96,13 +96,12 @@ async fn join(
     let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     let transaction = client.transaction().await?;
     transaction.query("select pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-    let places = match map {
-        Some(places) => places,
-        None => {
-            transaction.query("select chat.lay_out($1)", &[&number(count)]).await?;
-            let rows = transaction.query("select bucket, shard from chat.buckets", &[]).await?;
-            map.insert(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
-        }
+    let places = if let Some(places) = map {
+        places
+    } else {
+        transaction.query("select chat.lay_out($1)", &[&number(count)]).await?;
+        let rows = transaction.query("select bucket, shard from chat.buckets", &[]).await?;
+        map.insert(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     };
     let own: Vec<i32> =
         places.iter().filter(|(_, of)| *of == number(shard)).map(|(bucket, _)| *bucket).collect();

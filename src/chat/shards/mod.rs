@@ -9,21 +9,21 @@
 mod gather;
 mod map;
 mod moving;
+mod shared;
 
 use std::{
+    collections::HashSet,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{
-    postgres::pool::{Pool, RunError},
-    tenants::Caller,
-};
+use crate::{postgres::pool::Pool, tenants::Caller};
 
 pub(super) use self::map::Map;
+use self::shared::Shared;
 pub use self::{
     map::{BUCKETS, bucket},
     moving::{Move, MoveError, Place, places},
@@ -53,8 +53,9 @@ pub struct Shards {
     pools: Vec<Pool>,
     /// Of several databases; `None` until it has been read.
     map: RwLock<Option<Arc<Map>>>,
-    /// One reads at a time, and those who waited take what it read.
-    reading: Mutex<Option<Instant>>,
+    reading: Shared<()>,
+    /// The buckets that each shard owns.
+    owned: Vec<Shared<Arc<HashSet<u16>>>>,
     is_spread: bool,
 }
 
@@ -71,7 +72,8 @@ impl Shards {
     }
 
     fn new(pools: Vec<Pool>, is_spread: bool) -> Self {
-        Self { pools, map: RwLock::default(), reading: Mutex::default(), is_spread }
+        let owned = pools.iter().map(|_| Shared::default()).collect();
+        Self { pools, map: RwLock::default(), reading: Shared::default(), owned, is_spread }
     }
 
     pub(super) fn is_spread(&self) -> bool {
@@ -98,13 +100,11 @@ impl Shards {
     }
 
     /// Learns what has changed in the map.
-    pub(super) async fn reload(&self) -> Result<(), RunError> {
-        let asked = Instant::now();
-        let mut read = self.reading.lock().await;
-        if read.is_some_and(|begun| begun >= asked) {
-            return Ok(());
-        }
-        let begun = Instant::now();
+    pub(super) async fn reload(&self) -> Result<(), ChatError> {
+        self.reading.ask(Box::pin(self.read_map())).await
+    }
+
+    async fn read_map(&self) -> Result<(), ChatError> {
         let known = self.map();
         let version = known.as_ref().map_or(-1, |map| map.version());
         let timeout = TIMEOUT.as_millis();
@@ -115,7 +115,6 @@ impl Shards {
         );
         let Some(first) = self.pools.first() else { return Ok(()) };
         let rows = Box::pin(first.run(TIMEOUT, &script)).await?;
-        *read = Some(begun);
         if rows.is_empty() {
             return Ok(());
         }
@@ -129,6 +128,26 @@ impl Shards {
         };
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = map.map(Arc::new);
         Ok(())
+    }
+}
+
+impl Shards {
+    /// Whether a shard owns a room's bucket, now or a moment later. However many
+    /// ask at a time, it is one query.
+    async fn owns(&self, shard: usize, room: Uuid) -> Result<bool, ChatError> {
+        let Some(shared) = self.owned.get(shard) else { return Ok(false) };
+        let owned = shared.ask(Box::pin(self.read_owned(shard))).await?;
+        Ok(owned.contains(&bucket(room)))
+    }
+
+    async fn read_owned(&self, shard: usize) -> Result<Arc<HashSet<u16>>, ChatError> {
+        let script = format!(
+            "begin read only; set local statement_timeout = {}; \
+             select bucket from chat.owned_buckets; commit",
+            TIMEOUT.as_millis()
+        );
+        let rows = Box::pin(self.pool(shard)?.run(TIMEOUT, &script)).await?;
+        Ok(Arc::new(rows.iter().filter_map(|row| row.parse().ok()).collect()))
     }
 }
 
@@ -146,21 +165,11 @@ impl Chat {
     ///
     /// [`ChatError`], if it cannot be asked.
     pub async fn is_still_in(&self, room: Uuid, shard: usize) -> Result<bool, ChatError> {
-        let script = format!(
-            "begin; set local statement_timeout = {}; {}; commit",
-            TIMEOUT.as_millis(),
-            check(room, false)
-        );
-        match Box::pin(self.0.shards.pool(shard)?.run(TIMEOUT, &script)).await {
-            Ok(_) => Ok(true),
-            Err(error) => match ChatError::from(error) {
-                error if error.is_elsewhere() => {
-                    self.follow().await;
-                    Ok(false)
-                }
-                error => Err(error),
-            },
+        let is_there = Box::pin(self.0.shards.owns(shard, room)).await?;
+        if !is_there {
+            self.follow().await;
         }
+        Ok(is_there)
     }
 
     /// Runs a query about a room as the caller, in the shard that has it,
@@ -201,7 +210,7 @@ impl Chat {
                 () = self.0.drain.started() => return,
             }
             let outcome = match self.state() {
-                State::On => Box::pin(self.0.shards.reload()).await.map_err(ChatError::from),
+                State::On => Box::pin(self.0.shards.reload()).await,
                 State::Unknown | State::Off => Box::pin(self.look()).await.map(drop),
             };
             if let Err(error) = outcome {
@@ -213,12 +222,16 @@ impl Chat {
     /// Waits until it is known which shard has which room.
     pub(super) async fn until_mapped(&self) {
         while self.0.shards.is_spread() && self.state() == State::Unknown {
-            tokio::time::sleep(RETRY).await;
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = self.0.drain.started() => return,
+            }
         }
     }
 }
 
-/// The statement that refuses what is not to be done in this shard.
-pub(super) fn check(room: Uuid, writes: bool) -> String {
-    format!("select chat.check_bucket({}, {writes})", bucket(room))
+/// The statement that refuses what is not to be done in this shard. Writes are
+/// refused further by triggers, for everybody.
+pub(super) fn check(room: Uuid) -> String {
+    format!("select chat.check_bucket({}, false)", bucket(room))
 }

@@ -1,10 +1,11 @@
 //! Moves a bucket's rooms from one shard to another while they are in use.
 //!
 //! The order is what makes it safe: the source stops writing; its stream tells
-//! what it has; the rows are copied; the source gives the bucket up; only then
-//! the target takes it; the map follows; the source's rows go. At any moment at
-//! most one shard takes writes. What was done is in the databases alone, so a
-//! move that was cut off is finished, or undone, by asking for it again.
+//! what it has; the rows are copied; the source gives the bucket up; the map
+//! names the target; only then the target takes it; the source's rows go. So at
+//! most one shard takes writes, and what is written is told by the shard that the
+//! map names. What was done is in the databases alone: a move that was cut off
+//! is finished, or before the map has changed undone, by asking for it again.
 
 use std::time::Duration;
 
@@ -93,11 +94,6 @@ pub enum MoveError {
         /// Where it goes.
         to: usize,
     },
-    /// It cannot be undone any more.
-    #[error(
-        "the bucket has arrived in shard {0}: finish the move with --to {0}, then move it back"
-    )]
-    Arrived(usize),
     /// A stream does not go on.
     #[error("the stream of shard {shard} does not get on: no server uses its slot {slot}")]
     Silent {
@@ -153,8 +149,8 @@ impl Move<'_> {
         }
         let mut place = self.place(&first).await?;
         if let Some(left) = place.left_in {
-            told("clearing what an earlier move left");
-            self.clear(&first, left).await?;
+            told("finishing an earlier move");
+            self.clear(&first, left, &told).await?;
             place = self.place(&first).await?;
         }
         match (place.shard, place.moves_to) {
@@ -181,26 +177,18 @@ impl Move<'_> {
     ) -> Result<(), MoveError> {
         let (mut source, mut target) = (self.connect(from).await?, self.connect(self.to).await?);
         self.set_place(first, from, "moving", Some(self.to)).await?;
-        if !self.owns(&target, self.to).await? {
-            let brought = self.bring(&mut source, from, &mut target, &told);
-            if let Err(error) = Box::pin(brought).await {
-                told("undoing: nothing was moved");
-                self.undo(first, from, self.to).await?;
-                return Err(error);
-            }
-            told("handing the bucket over");
-            // The lock is gone if this fails, and another move may be under way.
-            first.simple_query("select 1").await.map_err(at(0))?;
-            self.run_locked(&source, from, "delete from chat.owned_buckets where bucket = {}")
-                .await?;
-            let take = "insert into chat.owned_buckets (bucket) values ({}) on conflict do nothing";
-            self.run_locked(&target, self.to, take).await?;
+        let brought = self.bring(&mut source, from, &mut target, &told);
+        if let Err(error) = Box::pin(brought).await {
+            told("undoing: nothing was moved");
+            self.undo(first, from, self.to).await?;
+            return Err(error);
         }
+        told("handing the bucket over");
+        // The lock is gone if this fails, and another move may be under way.
+        first.simple_query("select 1").await.map_err(at(0))?;
+        self.run_locked(&source, from, "delete from chat.owned_buckets where bucket = {}").await?;
         self.set_place(first, self.to, "clearing", Some(from)).await?;
-        told("clearing the source");
-        self.clear(first, from).await?;
-        told("done");
-        Ok(())
+        self.clear(first, from, &told).await
     }
 
     /// Everything up to the copy: the target has it all and owns nothing.
@@ -212,22 +200,20 @@ impl Move<'_> {
         told: &impl Fn(&str),
     ) -> Result<(), MoveError> {
         rows::delete(target, self.to, self.bucket).await?;
+        // Before anybody has to wait: rooms must not come where nobody listens.
+        told("looking whether the target's stream gets on");
+        self.wait(target, self.to).await?;
         told("freezing");
         let freeze = "update chat.owned_buckets set frozen = true where bucket = {}";
         self.run_locked(source, from, freeze).await?;
         told("waiting until all that was written before is told");
         self.wait(source, from).await?;
         told("copying");
-        rows::copy(source, from, target, self.to, self.bucket).await?;
-        told("waiting until the target's stream is past the copy");
-        self.wait(target, self.to).await
+        rows::copy(source, from, target, self.to, self.bucket).await
     }
 
     async fn undo(&self, first: &Client, from: usize, target: usize) -> Result<(), MoveError> {
         let mut other = self.connect(target).await?;
-        if self.owns(&other, target).await? {
-            return Err(MoveError::Arrived(target));
-        }
         rows::delete(&mut other, target, self.bucket).await?;
         let source = self.connect(from).await?;
         let keep = "insert into chat.owned_buckets (bucket) values ({}) \
@@ -236,14 +222,22 @@ impl Move<'_> {
         self.set_place(first, from, "open", None).await
     }
 
-    /// Deletes what is left in a shard that has given the bucket up.
-    async fn clear(&self, first: &Client, left: usize) -> Result<(), MoveError> {
+    /// The end of a move: the shard that the map names takes the bucket, and the
+    /// rows that are left in the other one go.
+    async fn clear(
+        &self,
+        first: &Client,
+        left: usize,
+        told: &impl Fn(&str),
+    ) -> Result<(), MoveError> {
         let shard = self.place(first).await?.shard;
-        let mut client = self.connect(left).await?;
-        if !self.owns(&client, left).await? {
-            rows::delete(&mut client, left, self.bucket).await?;
-        }
-        self.set_place(first, shard, "open", None).await
+        let take = "insert into chat.owned_buckets (bucket) values ({}) on conflict do nothing";
+        self.run_locked(&self.connect(shard).await?, shard, take).await?;
+        told("clearing what is left behind");
+        rows::delete(&mut self.connect(left).await?, left, self.bucket).await?;
+        self.set_place(first, shard, "open", None).await?;
+        told("done");
+        Ok(())
     }
 
     /// Runs a statement while nobody writes in the bucket. Who writes for long
@@ -289,12 +283,6 @@ impl Move<'_> {
             }
             sleep(LOOK).await;
         }
-    }
-
-    async fn owns(&self, client: &Client, shard: usize) -> Result<bool, MoveError> {
-        let sql = "select exists (select from chat.owned_buckets where bucket = $1)";
-        let row = client.query_one(sql, &[&i32::from(self.bucket)]).await.map_err(at(shard))?;
-        Ok(row.get(0))
     }
 
     async fn place(&self, first: &Client) -> Result<Place, MoveError> {
