@@ -202,6 +202,7 @@ async fn a_moved_room_is_what_it_was() {
     let seen = world.done(&ada, "GET", &receipts, Value::Null).await;
     assert_eq!(seen["receipts"].as_array().unwrap().len(), 1);
     let members = world.done(&ada, "GET", &format!("/rooms/{room}/members"), Value::Null).await;
+    assert_eq!(b.hears("message").await["message"]["content"], "one");
     let heard = b.heard().await;
 
     spread.moves(room, 2).await;
@@ -295,11 +296,19 @@ async fn a_bucket_stays_where_it_is_if_a_stream_does_not_get_on() {
     let ada = user("Ada");
     let room = spread.room_in(1, &[&ada]).await;
     spread.world.server.kill9().await;
+    // So that the source is frozen when it turns out.
+    eventually("the target's slot is free", async || {
+        let drop = "select pg_drop_replication_slot('rowcast_realtime_slot_chat_2')";
+        spread.sql[2].batch_execute(drop).await.ok()
+    })
+    .await;
     let bucket = bucket(room).to_string();
     let args = ["move", "--bucket", &bucket, "--to", "2", "--patience", "1"];
     let refused = spread.command(&args).await;
     let words = String::from_utf8(refused.stderr).unwrap();
     assert!(words.contains("slot rowcast_realtime_slot_chat_1"), "{words}");
+    let frozen = super::value(&spread.sql[1], "select bool_or(frozen) from chat.owned_buckets");
+    assert_eq!(frozen.await.unwrap(), false);
     spread.world.server.resume().await;
     let path = format!("/rooms/{room}/messages");
     let message = json!({ "id": Uuid::new_v4(), "content": "hello" });
