@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod postgres;
+pub mod redis;
 pub mod server;
 pub mod tokens;
 
