@@ -31,7 +31,7 @@ pub struct World {
     // In this order, so that the server goes before its database.
     pub server: Server,
     pub sql: rowcast::postgres::pool::Client,
-    _postgres: Postgres,
+    pub postgres: Postgres,
 }
 
 /// A user, with a token.
@@ -62,7 +62,7 @@ impl World {
         let chat = Some(Chat { publication, general_room: false });
         migrations::run(&mut sql, &Options { create_roles: true, chat }).await.unwrap();
         let server = Server::start(&postgres, env).await;
-        let world = Self { server, sql, _postgres: postgres };
+        let world = Self { server, sql, postgres };
         world.streams().await;
         world
     }
