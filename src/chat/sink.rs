@@ -22,7 +22,7 @@ use super::{
     rows::{self, Meaning},
 };
 
-/// Attempts to learn whether there is a chat, each time the stream starts.
+/// Attempts to learn whether there still is a chat, each time the stream starts.
 const ATTEMPTS: u32 = 5;
 
 /// Between two of them.
@@ -41,16 +41,29 @@ impl Pushes {
 
 impl ChangeSink for Pushes {
     async fn started(&self, _start: Start) {
-        for attempt in 1..=ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             match Box::pin(self.0.look()).await {
                 Ok(State::Off) if self.0.config().mode == Mode::On => {
                     tracing::error!("there is no chat in the database: run rowcast migrate --chat");
                     return;
                 }
                 Ok(_) => return,
-                Err(error) => tracing::warn!(%error, attempt, "cannot see whether there is a chat"),
+                Err(error) if attempt == 1 => {
+                    tracing::warn!(%error, "cannot see whether there is a chat, trying again");
+                }
+                Err(_) => {}
             }
-            tokio::time::sleep(PAUSE).await;
+            // What was known before holds. If nothing was, whatever came now
+            // would be told to nobody and never come again.
+            if attempt >= ATTEMPTS && self.0.state() != State::Unknown {
+                return;
+            }
+            attempt += 1;
+            tokio::select! {
+                () = self.0.0.drain.started() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 
