@@ -119,6 +119,15 @@ impl Joined {
         }
     }
 
+    /// The rooms that known users are joined to here.
+    pub(super) fn rooms(&self) -> Vec<Uuid> {
+        let lock = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.rooms.keys().copied().collect::<Vec<_>>()
+        };
+        self.shards.all().flat_map(lock).collect()
+    }
+
     /// Whether anybody is joined to a room here.
     pub(super) fn is_used(&self, room: Uuid) -> bool {
         self.lock(room).rooms.contains_key(&room)

@@ -1,5 +1,6 @@
 //! Messages and reactions: what changes them.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -61,8 +62,13 @@ impl Chat {
         let outcome = Box::pin(self.call(caller, &function(act, room))).await;
         if let Some((own, id)) = expected
             && !outcome.as_ref().is_ok_and(|json| comes(act, json))
+            && !own.seen.did_not_store(id)
+            && outcome.is_err()
         {
-            own.seen.did_not_store(id);
+            // Somebody else did the same meanwhile and was taken for this.
+            let message = push::fanout("chat:resync", Bytes::from_static(b"{}"));
+            let frame = message.encode(own.vsn, self.key(room).topic.as_str());
+            frame.map(|frame| own.outbox.push(frame));
         }
         outcome
     }
@@ -81,8 +87,8 @@ fn function(act: &Act, room: Uuid) -> Function {
 /// The push that this will cause, by its id.
 fn expected(act: &Act, user: Option<Uuid>) -> Option<Uuid> {
     Some(match act {
-        Act::Send { id, .. } => push::inserted(*id),
-        Act::Edit { id, version, .. } => push::updated(*id, i64::from(*version) + 1),
+        Act::Send { id, .. } => push::inserted(*id, user?),
+        Act::Edit { id, version, content } => push::updated(*id, i64::from(*version) + 1, content),
         Act::Delete { id, .. } => push::deleted(*id),
         Act::React { id, emoji } => push::reaction(*id, user?, emoji, true),
         Act::Unreact { id, emoji } => push::reaction(*id, user?, emoji, false),

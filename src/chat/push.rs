@@ -44,14 +44,14 @@ pub(super) fn fanout(event: &str, payload: Bytes) -> Fanout {
     Fanout::User { broadcast, meta: String::new() }
 }
 
-/// A new message.
-pub(super) fn inserted(message: Uuid) -> Uuid {
-    id(("inserted", message))
+/// A new message. Somebody else's of the same id is another.
+pub(super) fn inserted(message: Uuid, sender: Uuid) -> Uuid {
+    id(("inserted", message, sender))
 }
 
-/// A message at this version.
-pub(super) fn updated(message: Uuid, version: i64) -> Uuid {
-    id(("updated", message, version))
+/// A message at this version. Another edit that won is another.
+pub(super) fn updated(message: Uuid, version: i64, content: &str) -> Uuid {
+    id(("updated", message, version, content))
 }
 
 /// A message's end, which happens once.

@@ -28,7 +28,7 @@ pub(super) enum Meaning {
     Receipt(Push),
     /// A message whose content is not in the log. It is to be read with
     /// `content` from the table.
-    Incomplete { message: Uuid, version: i64 },
+    Incomplete { room: Uuid, message: Uuid, version: i64 },
 }
 
 /// What a change means; `None` if it is nobody's business. `content` is JSON
@@ -78,7 +78,7 @@ fn message(relation: &Relation, operation: &Operation, content: Option<&str>) ->
         }
         match (name, row.value(name), content) {
             ("content", Value::Unchanged, None) => {
-                return Some(Meaning::Incomplete { message: id, version });
+                return Some(Meaning::Incomplete { room, message: id, version });
             }
             ("content", Value::Unchanged, Some(content)) => {
                 out.extend_from_slice(br#""content":"#);
@@ -89,11 +89,17 @@ fn message(relation: &Relation, operation: &Operation, content: Option<&str>) ->
     }
     out.extend_from_slice(b"}}");
     let (event, own) = match (is_deleted, is_new) {
-        (true, _) => ("chat:message_deleted", push::deleted(id)),
-        (false, true) => ("chat:message", push::inserted(id)),
-        (false, false) => ("chat:message_updated", push::updated(id, version)),
+        (true, _) => ("chat:message_deleted", Some(push::deleted(id))),
+        (false, true) => {
+            let sender = row.uuid("sender_id");
+            ("chat:message", sender.map(|sender| push::inserted(id, sender)))
+        }
+        (false, false) => {
+            let content = row.text("content");
+            ("chat:message_updated", content.map(|text| push::updated(id, version, text)))
+        }
     };
-    Some(Meaning::Push(Push::new(room, event, out).with([own])))
+    Some(Meaning::Push(Push::new(room, event, out).with(own)))
 }
 
 /// A message that was removed from the table.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    Chat, Mode, State,
+    Chat, ChatError, Mode, State,
     push::{self, Push},
     rows::{self, Meaning},
 };
@@ -39,8 +39,8 @@ impl Pushes {
     }
 }
 
-impl ChangeSink for Pushes {
-    async fn started(&self, _start: Start) {
+impl Pushes {
+    async fn look(&self) {
         let mut attempt = 1;
         loop {
             match Box::pin(self.0.look()).await {
@@ -63,6 +63,18 @@ impl ChangeSink for Pushes {
             tokio::select! {
                 () = self.0.0.drain.started() => return,
                 () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+}
+
+impl ChangeSink for Pushes {
+    async fn started(&self, start: Start) {
+        self.look().await;
+        if start.gap.is_some() && self.0.state() == State::On {
+            // What happened meanwhile is not told any more: clients are to ask.
+            for room in self.0.0.joined.rooms() {
+                self.0.resync(room);
             }
         }
     }
@@ -106,11 +118,17 @@ impl Chat {
                 self.stop_typing(push.room, user);
                 self.push(&push);
             }
-            Meaning::Incomplete { message, version } => {
-                // Without that version it changed again: that change tells it all.
-                if let Some(content) = self.content(message, version).await
-                    && let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
-                {
+            Meaning::Incomplete { room, message, version } => {
+                let content = match self.content(message, version).await {
+                    Ok(Some(content)) => content,
+                    // It changed again: that change tells it all.
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "a message cannot be read");
+                        return self.resync(room);
+                    }
+                };
+                if let Some(Meaning::Push(push)) = rows::read(change, Some(&content)) {
                     self.push(&push);
                 }
             }
@@ -125,13 +143,17 @@ impl Chat {
         self.0.series.pushed(push.event);
     }
 
+    /// Has the clients of a room ask for what they may have missed.
+    fn resync(&self, room: Uuid) {
+        self.say(room, "chat:resync", "{}", None);
+    }
+
     /// A message's content as JSON text, if it still has that version.
-    async fn content(&self, message: Uuid, version: i64) -> Option<String> {
+    async fn content(&self, message: Uuid, version: i64) -> Result<Option<String>, ChatError> {
         let query = format!(
             "select coalesce(to_jsonb(content)::text, 'null') from public.messages \
              where id = '{message}' and version = {version}"
         );
-        let rows = Box::pin(self.ask(&query)).await;
-        rows.inspect_err(|error| tracing::warn!(%error, "a message cannot be read")).ok()?.pop()
+        Ok(Box::pin(self.ask(&query)).await?.pop())
     }
 }

@@ -71,9 +71,14 @@ impl Seen {
         });
     }
 
-    /// The message of [`Seen::will_store`] was not stored after all.
-    pub fn did_not_store(&self, id: Uuid) {
-        self.change(|sets| sets.own.retain(|own| *own != id));
+    /// The message of [`Seen::will_store`] was not stored after all. False if
+    /// one of that id came by in the meantime, and was skipped.
+    pub fn did_not_store(&self, id: Uuid) -> bool {
+        self.change(|sets| {
+            let before = sets.own.len();
+            sets.own.retain(|own| *own != id);
+            sets.own.len() < before
+        })
     }
 
     /// A message comes live: whether it is to be sent.
@@ -139,7 +144,7 @@ mod tests {
         assert!(!seen.take_live(A));
         assert!(seen.take_live(A));
         seen.will_store(B);
-        seen.did_not_store(B);
+        assert!(seen.did_not_store(B) && !seen.did_not_store(B));
         assert!(seen.take_live(B));
         assert!(!seen.in_use.load(Ordering::Acquire));
     }

@@ -21,6 +21,11 @@ impl<T: Default> Shards<T> {
         Self { values, hasher: RandomState::default() }
     }
 
+    /// All values.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.values.iter()
+    }
+
     /// The value that `key` belongs to.
     pub fn of<K: Hash>(&self, key: &K) -> &T {
         let hash = self.hasher.hash_one(key);

@@ -72,6 +72,8 @@ struct Tally {
     missed: AtomicU64,
     /// Pushes of what was known already.
     repeated: AtomicU64,
+    /// Requests of the server to resume, which nobody here follows.
+    resyncs: AtomicU64,
     /// Writers who have nothing left to say.
     idle: AtomicU64,
 }

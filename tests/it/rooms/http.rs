@@ -1,9 +1,14 @@
 //! The same over HTTP.
 
 use serde_json::{Value, json};
+use tokio::process::Command;
 use uuid::Uuid;
 
 use super::{World, user};
+use crate::support::{
+    postgres::Postgres,
+    tokens::{SECRET, signed},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_lives_over_http() {
@@ -40,6 +45,14 @@ async fn a_room_lives_over_http() {
         Value::Null
     );
     world.done(&ada, "DELETE", &format!("/rooms/{room}/members/{}", bob.id), Value::Null).await;
+    let key = format!("Bearer {}", signed(json!({})));
+    let metrics = world.server.get("/metrics", &[("Authorization", &*key)]).await.unwrap().body;
+    for series in [
+        r#"realtime_chat_verbs_total{tenant="realtime-dev",verb="send",outcome="ok"} 2"#,
+        r#"realtime_chat_pushes_total{tenant="realtime-dev",event="chat:message"} 1"#,
+    ] {
+        assert!(metrics.contains(series), "{series}\n{metrics}");
+    }
     let gone = world.ask(&bob, "GET", &messages, Value::Null).await;
     assert_eq!((gone.status, &gone.json()["code"]), (404, &json!("not_found")));
 }
@@ -77,6 +90,47 @@ async fn refusals_have_a_status_a_code_and_a_sentence() {
     let headers = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "PATCH")];
     let preflight = world.server.call("OPTIONS", "/chat/v1/rooms", &headers, b"").await.unwrap();
     assert_eq!(preflight.header("access-control-allow-methods"), Some("PATCH"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documentation_names_every_route() {
+    let world = World::start().await;
+    let api = world.server.get("/api/openapi", &[]).await.unwrap().json();
+    let page = include_str!("../../../docs/chat.md");
+    let paths = api["paths"].as_object().unwrap().keys();
+    let routes: Vec<_> = paths.filter_map(|path| path.strip_prefix("/chat/v1")).collect();
+    assert_eq!(routes.len(), 13);
+    for route in routes {
+        let route =
+            [("{room}", ":id"), ("{message}", ":mid"), ("{user}", ":user"), ("{emoji}", ":emoji")]
+                .into_iter()
+                .fold(route.to_owned(), |route, (from, to)| route.replace(from, to));
+        let last = route.trim_start_matches("/rooms/:id");
+        assert!(page.contains(&route) || page.contains(&format!("`{last}`")), "{route}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_must_be_there_and_is_not_stops_the_start() {
+    let postgres = Postgres::start(&[]).await;
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.config().port);
+    let env = [
+        ("PORT", "0"),
+        ("DATABASE_URL", &*url),
+        ("API_JWT_SECRET", SECRET),
+        ("ROWCAST_CREATE_ROLES", "true"),
+        ("ROWCAST_CHAT", "on"),
+    ];
+    let output = Command::new(env!("CARGO_BIN_EXE_rowcast"))
+        .arg("serve")
+        .env_clear()
+        .envs(env)
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("rowcast migrate --chat"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

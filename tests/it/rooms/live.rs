@@ -50,6 +50,25 @@ async fn a_content_that_the_log_leaves_out_is_read_from_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_cannot_be_read_is_to_be_asked_for() {
+    let world = World::start().await;
+    let ada = user("Ada");
+    let room = world.room(&[&ada]).await;
+    let mut here = world.enter(&ada, room).await;
+    world.run("alter table messages alter column content set storage external").await;
+    here.does("send", json!({ "id": Uuid::new_v4(), "content": "x".repeat(9_000) })).await;
+    // The log names the table as it was; when the content is read it is gone.
+    world
+        .run(
+            "alter table messages disable trigger user; \
+             begin; update messages set edited_at = now(); \
+             alter table messages rename to hidden; commit",
+        )
+        .await;
+    assert_eq!(here.hears("resync").await, json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_of_many_senders_come_in_the_order_of_their_numbers() {
     let world = World::start().await;
     let users: Vec<_> = ["Ada", "Bob", "Cyd"].into_iter().map(user).collect();

@@ -1,9 +1,11 @@
 //! What members do over sockets, and what they are refused.
 
+use rowcast::protocol::Vsn;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{World, user};
+use super::{Room, World, user};
+use crate::support::client::Client;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_sent_edited_deleted_and_reacted_to() {
@@ -49,10 +51,13 @@ async fn who_wants_to_hear_itself_does() {
     let ada = user("Ada");
     let room = world.room(&[&ada]).await;
     let mut here = world.enter_with(&ada, room, json!({ "ack": true, "self": true })).await;
-    let mut there = world.enter(&ada, room).await;
+    let old = Client::connect_as(&world.server, Vsn::V1, &ada.token).await;
+    let mut there = Room::enter(old, room, json!({ "ack": true })).await;
     let sent = here.send("one").await;
     assert_eq!(here.hears("message").await["message"], sent);
     assert_eq!(there.hears("message").await["message"], sent, "another device");
+    there.does("react", json!({ "id": sent["id"], "emoji": "x" })).await;
+    assert_eq!(here.hears("reaction").await["added"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,6 +106,22 @@ async fn what_may_not_be_is_refused_with_a_code() {
     at_ada.does("delete", json!({ "id": id, "version": 2 })).await;
     at_ada.cannot("edit", json!({ "id": id, "content": "x", "version": 3 }), "deleted").await;
     at_ada.cannot("react", json!({ "id": id, "emoji": "x" }), "deleted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_write_reaches_no_log() {
+    let world = World::start_with(&[("LOG_LEVEL", "trace")]).await;
+    let (ada, bob) = (user("Ada"), user("Bob"));
+    let room = world.room(&[&ada, &bob]).await;
+    let (mut at_ada, mut at_bob) = (world.enter(&ada, room).await, world.enter(&bob, room).await);
+    let id = at_ada.send("pale-blue-kettle").await["id"].clone();
+    at_bob.hears("message").await;
+    at_bob
+        .cannot("edit", json!({ "id": id, "content": "red-kettle", "version": 1 }), "forbidden")
+        .await;
+    at_ada.does("edit", json!({ "id": id, "content": "green-kettle", "version": 1 })).await;
+    at_ada.does("react", json!({ "id": id, "emoji": "kettle" })).await;
+    assert!(!world.server.log().contains("kettle"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -277,6 +277,9 @@ impl Person {
     fn pushed(&mut self, message: &Message) {
         let event = message.payload["event"].as_str().unwrap();
         if !event.starts_with("chat:message") {
+            if event == "chat:resync" {
+                count(&self.tally.resyncs);
+            }
             return;
         }
         let message_of = &message.payload["payload"]["message"];
