@@ -13,12 +13,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
-use rowcast::config::env::{Env, Strings as _};
+use rowcast::{
+    config::env::{Env, Strings as _},
+    runtime,
+};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use self::{
@@ -85,7 +87,7 @@ impl Tally {
     }
 }
 
-async fn run(kills: u64, messages: u64) {
+async fn run(kills: usize, messages: usize) {
     let seed = Env.value("ROWCAST_FAULTS_SEED").and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(1));
     eprintln!("faults: seed {seed}, {kills} kills, at least {messages} messages");
@@ -107,12 +109,12 @@ async fn run(kills: u64, messages: u64) {
             let address = world.server.address().to_owned();
             let person =
                 Person::new(user, number < WRITERS, address, &rooms, &tally, &watched, dice);
-            tokio::spawn(person.run())
+            runtime::spawn("person", person.run())
         })
         .collect();
     for kill in 0..kills {
         // Something is said between two kills: it works again after each.
-        let some = 1 + dice.roll((2 * messages / kills) as usize) as u64;
+        let some = 1 + dice.roll(2 * messages / kills) as u64;
         let least = tally.messages.load(Ordering::SeqCst) + some;
         tally.reach("messages are acknowledged", &tally.messages, least).await;
         match kill % 2 {
@@ -120,7 +122,7 @@ async fn run(kills: u64, messages: u64) {
             _ => kill_database(&mut world, &tally, dice.roll(2) == 0, kill % 8 == 3).await,
         }
     }
-    while tally.messages.load(Ordering::SeqCst) < messages {
+    while tally.messages.load(Ordering::SeqCst) < messages as u64 {
         let more = tally.messages.load(Ordering::SeqCst) + 1;
         tally.reach("messages are acknowledged", &tally.messages, more).await;
     }
