@@ -7,6 +7,7 @@ pub mod authorization;
 pub mod broadcast;
 pub mod chat;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod error_code;
 #[cfg(feature = "fuzzing")]

@@ -26,6 +26,17 @@ pub const PHOENIX: &str = "phoenix";
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Topic(Arc<str>);
 
+/// A namespace of topics. Public and private topics of one name are strangers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Whose topic.
+    pub tenant: Arc<str>,
+    /// Guarded by policies.
+    pub private: bool,
+    /// Its name.
+    pub topic: Topic,
+}
+
 /// Why a string is not a channel topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {

@@ -1,6 +1,7 @@
 //! The composition root: builds every component, wires them, and tells all at
 //! once when to stop.
 
+mod cluster;
 mod database;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,15 +18,16 @@ use crate::{
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
     chat::{self, Chat},
+    cluster::redis::UrlError,
     config::{self, Settings},
     http::{
         self, Pages,
         directory::Directory,
+        health::Readiness,
         listener,
         metrics::{Guard, MetricsPage},
         tenants::Admin,
     },
-    hub::topics::Hub,
     postgres::{
         pool::{Pool, PoolConfig},
         session::SessionConfig,
@@ -67,6 +69,9 @@ pub enum AppError {
     /// The address of the keys cannot be used.
     #[error("the key set cannot be fetched: its URL {0}")]
     KeySetUrl(#[from] AddressError),
+    /// Other servers cannot be met there.
+    #[error("ROWCAST_REDIS_URL cannot be used")]
+    RedisUrl(#[from] UrlError),
     /// A chat was asked for, and the database has none.
     #[error("ROWCAST_CHAT is on, but the database has no chat: run `rowcast migrate --chat`")]
     NoChat,
@@ -96,7 +101,7 @@ pub async fn serve(
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
-    let hub = Arc::new(Hub::new());
+    let hub = cluster::hub(&settings.cluster, &tenant, &mut registry, &drain)?;
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
@@ -144,13 +149,14 @@ pub async fn serve(
         authorizer,
         changes,
         chat,
-        hub,
+        hub: Arc::clone(&hub),
         tenant,
     });
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
+        readiness: Readiness::new(hub, drain.clone()),
         pages,
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,

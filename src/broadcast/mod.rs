@@ -5,6 +5,7 @@ pub mod message;
 pub mod metrics;
 pub mod persist;
 pub mod publish;
+pub mod remote;
 pub mod replay;
 mod reserved;
 mod row;
@@ -30,5 +31,6 @@ pub use self::{
     metrics::DatabaseMetrics,
     persist::Store,
     publish::{Broadcasts, PublishError},
+    remote::Remote,
     replay::Replays,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    hub::{ChannelId, Interest, Key, topics::Hub},
+    hub::{ChannelId, Interest, Key, remote::Spread, topics::Hub},
     protocol::prepared::Fanout,
     tenants::Tenant,
 };
@@ -58,8 +58,7 @@ impl Broadcasts {
         reserved::is_reserved(&self.tenant, key, event)
     }
 
-    /// Hands a message to everybody on the topic but `skip`.
-    /// Returns the number of receivers on this node.
+    /// Hands a message to everybody on the topic, on all nodes, but `skip`.
     ///
     /// # Errors
     ///
@@ -69,7 +68,7 @@ impl Broadcasts {
         key: &Key,
         message: impl Into<Message>,
         skip: Option<ChannelId>,
-    ) -> Result<u64, PublishError> {
+    ) -> Result<Spread, PublishError> {
         let message = message.into();
         self.check(key, &message)?;
         Ok(self.deliver(key, &message.into_fanout(), skip))
@@ -86,12 +85,12 @@ impl Broadcasts {
         !too_many
     }
 
-    fn deliver(&self, key: &Key, message: &Fanout, skip: Option<ChannelId>) -> u64 {
+    fn deliver(&self, key: &Key, message: &Fanout, skip: Option<ChannelId>) -> Spread {
         if !self.count(key) {
-            return 0;
+            return Spread { delivered: 0, handed_on: true };
         }
-        let delivered = self.hub.publish(key, message, Interest::BROADCAST, skip);
-        self.tenant.meters.events.record(delivered);
-        delivered
+        let spread = self.hub.broadcast(key, message, skip);
+        self.tenant.meters.events.record(spread.delivered);
+        spread
     }
 }

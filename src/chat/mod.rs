@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::Claims,
-    hub::{ChannelId, Interest, Key, Subscriber, topics::Hub},
+    hub::{ChannelId, Key, Subscriber, topics::Hub},
     postgres::pool::Pool,
     runtime::Drain,
     tenants::Tenant,
@@ -237,7 +237,7 @@ impl Chat {
         self.enter(key, claims, subscriber, ticket, || {});
     }
 
-    /// Says something in a room, to all but `skip`.
+    /// Says something in a room, on all nodes, to all but `skip`.
     fn say(
         &self,
         room: Uuid,
@@ -247,7 +247,7 @@ impl Chat {
     ) {
         let message = push::fanout(event, payload.into());
         let key = self.key(room);
-        let told = self.0.hub.publish(&key, &message, Interest::BROADCAST, skip);
+        let told = self.0.hub.broadcast(&key, &message, skip).delivered;
         self.0.tenant.meters.events.record(told);
         self.0.series.pushed(event);
     }

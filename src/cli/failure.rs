@@ -90,6 +90,10 @@ impl From<AppError> for Failure {
                 "ROWCAST_CHAT is on, but there is no chat in the database.",
                 "run rowcast migrate --chat, or set ROWCAST_CHAT=auto.",
             ),
+            AppError::RedisUrl(error) => Self::new(
+                format!("ROWCAST_REDIS_URL: {}.", telemetry::reason(&error)),
+                "set it to a URL such as redis://user:password@host:6379.",
+            ),
             AppError::KeySetUrl(_) => {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }

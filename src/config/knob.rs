@@ -45,6 +45,8 @@ pub enum Kind {
     Url,
     /// An `https://` or `http://` URL.
     WebUrl,
+    /// A `redis://` URL or one of its sisters.
+    RedisUrl,
     /// A JSON object.
     Object,
     /// Texts separated by commas.
@@ -66,6 +68,8 @@ pub enum Section {
     Tenant,
     /// Sockets.
     Sockets,
+    /// Other servers.
+    Cluster,
     /// Logical replication.
     Replication,
     /// Messages of the database.
@@ -89,6 +93,7 @@ impl Section {
             Self::Tokens => "Tokens",
             Self::Tenant => "Tenant and limits",
             Self::Sockets => "Sockets",
+            Self::Cluster => "Several servers",
             Self::Replication => "Replication",
             Self::Messages => "Messages of the database",
             Self::Changes => "Database changes",
@@ -157,6 +162,9 @@ impl Kind {
             Self::Path => "a path".to_owned(),
             Self::Url => "a URL such as postgres://user:password@host:5432/database".to_owned(),
             Self::WebUrl => "a URL such as https://auth.example.com/jwks.json".to_owned(),
+            Self::RedisUrl => {
+                "a URL such as redis://user:password@host:6379, or rediss:// with TLS".to_owned()
+            }
             Self::Object => "a JSON object".to_owned(),
             Self::List => "texts separated by commas".to_owned(),
             Self::SlotName => {

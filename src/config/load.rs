@@ -9,9 +9,10 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ChangeSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
-    ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
-    Resolved, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
+    ChangeSettings, ClusterSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings,
+    JwksUrl, Limits, ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides,
+    ReplicationSettings, Resolved, Settings, SocketSettings, TenantSettings, env::Strings,
+    parse::parse_bool,
 };
 use crate::{
     auth::{
@@ -87,6 +88,10 @@ impl Resolved {
                 max_frame_bytes: self.parsed("ROWCAST_MAX_FRAME_BYTES")?,
                 outbox_bytes: self.parsed("ROWCAST_OUTBOX_BYTES")?,
                 waiting_bytes: self.parsed("ROWCAST_WAITING_BYTES")?,
+            },
+            cluster: ClusterSettings {
+                redis_url: self.secret("ROWCAST_REDIS_URL"),
+                redis_prefix: self.parsed("ROWCAST_REDIS_PREFIX")?,
             },
             replication: ReplicationSettings {
                 slot_name: self.slot_name()?,

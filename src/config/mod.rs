@@ -21,8 +21,8 @@ pub use self::{
     error::ConfigError,
     resolve::{InForce, Origin, Overrides, Resolved},
     settings::{
-        ChangeSettings, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits, ListenSettings,
-        LogFormat, LogSettings, MessageSettings, ReplicationSettings, Settings, SocketSettings,
-        TenantSettings,
+        ChangeSettings, ClusterSettings, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
+        ListenSettings, LogFormat, LogSettings, MessageSettings, ReplicationSettings, Settings,
+        SocketSettings, TenantSettings,
     },
 };

@@ -13,7 +13,7 @@ pub(super) fn check(knob: &Knob, name: &str, text: &str) -> Result<(), ConfigErr
         return Ok(());
     }
     // A URL may hold a password, and one that is wrong cannot be taken apart to mask it.
-    let hidden = knob.secret || matches!(knob.kind, Kind::Url | Kind::WebUrl);
+    let hidden = knob.secret || matches!(knob.kind, Kind::Url | Kind::WebUrl | Kind::RedisUrl);
     let value = if hidden { "set to something else".to_owned() } else { quote(text) };
     Err(ConfigError::Invalid { name: name.to_owned(), value, expected: knob.kind.expected() })
 }
@@ -29,6 +29,10 @@ fn accepts(kind: Kind, text: &str) -> bool {
         Kind::Choice(words) => words.contains(&text),
         Kind::Url => text.starts_with("postgres://") || text.starts_with("postgresql://"),
         Kind::WebUrl => text.starts_with("https://") || text.starts_with("http://"),
+        Kind::RedisUrl => {
+            let schemes = ["redis://", "rediss://", "valkey://", "valkeys://"];
+            schemes.iter().any(|scheme| text.starts_with(scheme))
+        }
         Kind::Object => {
             serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
         }

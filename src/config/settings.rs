@@ -23,6 +23,8 @@ pub struct Settings {
     pub metrics: Guard,
     /// What a socket may do.
     pub sockets: SocketSettings,
+    /// Other servers.
+    pub cluster: ClusterSettings,
     /// The replication stream.
     pub replication: ReplicationSettings,
     /// Messages of the database.
@@ -151,6 +153,15 @@ pub struct SocketSettings {
     pub outbox_bytes: usize,
     /// Bytes of a client's messages that may wait for the database.
     pub waiting_bytes: usize,
+}
+
+/// How several servers act as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// Where they meet; absent if there is only this one.
+    pub redis_url: Option<Secret>,
+    /// What the names of channels there begin with.
+    pub redis_prefix: String,
 }
 
 /// The replication stream.

@@ -70,7 +70,7 @@ pub fn markdown() -> String {
 pub fn shown(entry: &InForce) -> String {
     match (&entry.value, entry.knob.kind) {
         (None, _) => "–".to_owned(),
-        (Some(value), Kind::Url | Kind::WebUrl) => database::masked(value),
+        (Some(value), Kind::Url | Kind::WebUrl | Kind::RedisUrl) => database::masked(value),
         (Some(value), _) if entry.knob.secret => {
             format!("*** ({} characters)", value.chars().count())
         }

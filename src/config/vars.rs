@@ -5,7 +5,8 @@
 use super::knob::{
     Kind, Knob,
     Section::{
-        Changes, Chat, Database, Dev, Logs, Messages, Network, Replication, Sockets, Tenant, Tokens,
+        Changes, Chat, Cluster, Database, Dev, Logs, Messages, Network, Replication, Sockets,
+        Tenant, Tokens,
     },
 };
 
@@ -123,6 +124,11 @@ pub static KNOBS: &[Knob] = &[
         "What may wait for one socket; a client that reads slower than that is disconnected."),
     Knob::new(Sockets, "ROWCAST_WAITING_BYTES", Kind::Number { min: 65_536, max: 1_000_000_000, unit: "bytes" }, "4194304",
         "What one client may send about topics while the database is asked about them; more is dropped."),
+
+    Knob::new(Cluster, "ROWCAST_REDIS_URL", Kind::RedisUrl, "",
+        "Redis or Valkey, version 6 or newer, through which several servers act as one; unset means that there are no others.").secret(),
+    Knob::new(Cluster, "ROWCAST_REDIS_PREFIX", Kind::Text, "rowcast",
+        "What the names of its channels begin with; two clusters on one Redis need two."),
 
     Knob::new(Replication, "ROWCAST_SLOT_NAME", Kind::SlotName, "rowcast_realtime_slot",
         "Name of the replication slot."),

@@ -1,12 +1,41 @@
 //! Signs of life.
 
-use axum::{http::StatusCode, response::Response};
+use std::sync::Arc;
 
-use super::error;
+use axum::{extract, http::StatusCode, response::Response};
+
+use super::{State, error};
+use crate::{hub::topics::Hub, runtime::Drain};
+
+/// Whether new clients are better off here than on another server.
+#[derive(Debug)]
+pub struct Readiness {
+    hub: Arc<Hub>,
+    drain: Drain,
+}
+
+impl Readiness {
+    /// Of a server with this hub and drain.
+    pub fn new(hub: Arc<Hub>, drain: Drain) -> Self {
+        Self { hub, drain }
+    }
+}
 
 /// `GET /healthcheck`: the process answers.
 pub async fn healthcheck() -> &'static str {
     "ok"
+}
+
+/// `GET /ready`: 503 while the server stops or cannot reach other servers.
+pub async fn ready(
+    extract::State(state): extract::State<Arc<State>>,
+) -> (StatusCode, &'static str) {
+    let Readiness { hub, drain } = &state.readiness;
+    match (drain.is_draining(), hub.is_connected()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "other servers are out of reach"),
+        (false, true) => (StatusCode::OK, "ok"),
+    }
 }
 
 /// `GET /api/ping`: the process knows the tenant, or the limiter had refused.

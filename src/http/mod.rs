@@ -34,8 +34,8 @@ use axum::{
 };
 
 use self::{
-    directory::Directory, error::ApiError, inspector::Page, metrics::MetricsPage, site::Site,
-    tenants::Admin,
+    directory::Directory, error::ApiError, health::Readiness, inspector::Page,
+    metrics::MetricsPage, site::Site, tenants::Admin,
 };
 
 /// What the handlers share.
@@ -47,6 +47,8 @@ pub struct State {
     pub metrics: MetricsPage,
     /// `/api/tenants`.
     pub admin: Admin,
+    /// `/ready`.
+    pub readiness: Readiness,
     /// What is served beside the API.
     pub pages: Pages,
     /// Times and sizes.
@@ -91,6 +93,7 @@ pub fn router(state: Arc<State>) -> Router {
         .nest("/realtime/v1", gateway)
         .nest("/chat/v1", chat::routes(&state))
         .route("/healthcheck", get(health::healthcheck))
+        .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::page))
         .route("/swaggerui", get(openapi::to_page))
         .route("/swaggerui/", get(openapi::page))

@@ -6,6 +6,7 @@
 
 pub mod delivery;
 pub mod outbox;
+pub mod remote;
 pub mod seen;
 pub mod topics;
 
@@ -14,7 +15,9 @@ use std::sync::{
     atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::{protocol::Vsn, topic::Topic};
+use crate::protocol::Vsn;
+
+pub use crate::topic::Key;
 
 use self::{outbox::Outbox, seen::Seen};
 
@@ -28,17 +31,6 @@ impl ChannelId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
-}
-
-/// A namespace of topics. Public and private topics of one name are strangers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Whose topic.
-    pub tenant: Arc<str>,
-    /// Guarded by policies.
-    pub private: bool,
-    /// Its name.
-    pub topic: Topic,
 }
 
 /// What a subscriber is to receive from its topic.

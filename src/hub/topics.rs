@@ -1,6 +1,7 @@
 //! The map from topics to those joined.
 //!
-//! Invariants: a topic exists exactly while it has a subscriber; joining and
+//! Invariants: a topic exists exactly while it has a subscriber, and other
+//! nodes are told when it begins and ends to exist; joining and
 //! leaving take the shard's lock for writing, publishing takes it for reading
 //! and only to find the topic. Locks are never held across an await.
 
@@ -9,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::runtime::shards::Shards;
+use crate::{cluster::Bus, runtime::shards::Shards};
 
 use super::{Key, Subscriber};
 
@@ -19,6 +20,8 @@ type Shard = RwLock<HashMap<Key, Arc<Members>, RandomState>>;
 #[derive(Debug, Default)]
 pub struct Hub {
     shards: Shards<Shard>,
+    /// To other nodes, if there may be any.
+    pub(super) bus: Option<Arc<dyn Bus>>,
 }
 
 /// The subscribers of one topic.
@@ -31,6 +34,11 @@ impl Hub {
         Self::default()
     }
 
+    /// A hub of one node among others.
+    pub fn with_bus(bus: Arc<dyn Bus>) -> Self {
+        Self { bus: Some(bus), ..Self::default() }
+    }
+
     /// Adds a subscriber to a topic.
     pub fn join(&self, key: &Key, subscriber: &Arc<Subscriber>) {
         let mut shard = self.shards.of(key).write().unwrap_or_else(PoisonError::into_inner);
@@ -40,6 +48,10 @@ impl Hub {
             let members = Members::default();
             members.add(subscriber);
             shard.insert(key.clone(), Arc::new(members));
+            // Within the lock, so that the bus hears of joins and leaves in order.
+            if let Some(bus) = &self.bus {
+                bus.interest().enter(key);
+            }
         }
     }
 
@@ -48,6 +60,9 @@ impl Hub {
         let mut shard = self.shards.of(key).write().unwrap_or_else(PoisonError::into_inner);
         if shard.get(key).is_some_and(|members| members.remove(subscriber)) {
             shard.remove(key);
+            if let Some(bus) = &self.bus {
+                bus.interest().leave(key);
+            }
             if shard.is_empty() {
                 shard.shrink_to_fit();
             }

@@ -3,7 +3,7 @@
 //! Whatever needs PostgreSQL's answer first is asked by a task; messages for
 //! that topic wait behind it, in order, and other topics go on.
 
-use std::{collections::VecDeque, future::Future, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -70,19 +70,35 @@ impl Socket {
         let joining = self.waiting.topics().filter(|topic| !self.channels.contains_key(*topic));
         let joined = self.channels.len() + joining.count();
         match join::evaluate(&self.context, request, &payload, joined, seated) {
-            Ok(candidate) => match candidate.caller(&self.context) {
-                None => self.admit(candidate, Ok(Rights { broadcast: true, presence: true })),
-                Some((topic, caller)) => {
-                    let authorizer = self.context.services.authorizer.clone();
-                    self.ask(topic, None, async move {
-                        let read = authorizer.read(caller).await;
-                        Answer::Join(Box::new(candidate), read)
-                    });
-                }
-            },
+            Ok(candidate) => self.consider(candidate),
             Err(refused) => self.refuse(*refused),
         }
         self.note_channels();
+    }
+
+    /// Lets a candidate in, once it may and once other nodes know of the topic here.
+    fn consider(&mut self, candidate: Candidate) {
+        let key = candidate.key(&self.context);
+        let (topic, services) = (key.topic.clone(), Arc::clone(&self.context.services));
+        if let Some(caller) = candidate.caller(&self.context) {
+            return self.ask(topic, None, async move {
+                let read = services.authorizer.read(caller).await;
+                if read.is_ok()
+                    && let Some(reached) = services.hub.reach(&key)
+                {
+                    reached.wait().await;
+                }
+                Answer::Join(Box::new(candidate), read)
+            });
+        }
+        let read = Ok(Rights { broadcast: true, presence: true });
+        match services.hub.reach(&key) {
+            None => self.admit(candidate, read),
+            Some(reached) => self.ask(topic, None, async move {
+                reached.wait().await;
+                Answer::Join(Box::new(candidate), read)
+            }),
+        }
     }
 
     fn admit(&mut self, candidate: Candidate, read: Permitted) {

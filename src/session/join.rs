@@ -122,9 +122,14 @@ pub fn evaluate(
 
 impl Candidate {
     /// What the policies must be asked; `None` for a public topic.
-    pub fn caller(&self, context: &Context) -> Option<(Topic, Caller)> {
-        let ask = || (self.topic.clone(), context.caller(&self.topic, &self.claims));
-        self.join.private.then(ask)
+    pub fn caller(&self, context: &Context) -> Option<Caller> {
+        self.join.private.then(|| context.caller(&self.topic, &self.claims))
+    }
+
+    /// The topic in the hub.
+    pub fn key(&self, context: &Context) -> Key {
+        let tenant = Arc::clone(&context.services.tenant.name);
+        Key { tenant, private: self.join.private, topic: self.topic.clone() }
     }
 
     /// The last steps, with the answer of the policies.
@@ -148,10 +153,10 @@ impl Candidate {
             Ok(read) => read,
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
+        let topic_key = self.key(context);
         let Self { request, topic, join, token, claims, seat, replay, ticket } = self;
         let (changes, entries) = Changes::of(&join, &topic, &context.services.changes);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let tenant = Arc::clone(&context.services.tenant.name);
         let permissions = match join.private {
             true => Permissions::private(read),
             false => Permissions::public(),
@@ -161,7 +166,7 @@ impl Candidate {
         let subscriber = Subscriber::new(context.vsn, Arc::clone(&context.outbox), interest);
         let channel = Channel {
             id: subscriber.id,
-            key: Key { tenant, private: join.private, topic },
+            key: topic_key,
             reply_ref: request.join_ref.or(&request.reference).clone(),
             join_ref: request.join_ref.clone(),
             subscriber,

@@ -15,6 +15,7 @@
 mod admin;
 mod broadcast;
 mod chat;
+mod cluster;
 mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("protocol", 2),
     ("postgres", 2),
     ("auth", 2),
+    ("cluster", 2),
     ("tenants", 3),
     ("hub", 3),
     ("replication", 3),

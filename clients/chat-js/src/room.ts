@@ -325,6 +325,9 @@ export class Room extends Emitter<RoomEvents> {
       }
       case 'chat:status':
         return this.#context.statuses.set(payload as wire.Status)
+      // The server cannot tell whether one has everything.
+      case 'chat:resync':
+        return this.#reread()
     }
   }
 
@@ -336,6 +339,10 @@ export class Room extends Emitter<RoomEvents> {
     this.#state.member(push)
     if (push.user_id !== this.#context.me || push.change === 'left') return
     // A guest who has become a member sees more.
+    this.#reread()
+  }
+
+  #reread(): void {
     if (this.#isOpen) return void this.#sync.start()
     void this.#context.http.room(this.id).then(
       (info) => this.learn(info),

@@ -45,7 +45,11 @@ try {
 
   const stage = {
     server,
-    arrive: (name, options) => Person.arrive(browser, server.port, name, options),
+    arrive: async (name, options) => {
+      const person = await Person.arrive(browser, server.port, name, options)
+      stops.push(async () => person.network.stop())
+      return person
+    },
     people: {},
   }
   for (const [name, play] of Object.entries(scenarios)) {
@@ -76,4 +80,4 @@ try {
   await stopAll()
 }
 console.log(`${passed} passed, ${failed} failed`)
-process.exitCode = failed > 0 ? 1 : 0
+process.exit(failed > 0 ? 1 : 0)

@@ -74,8 +74,8 @@ impl Call {
 fn send(services: &Services, private: bool, topic: Topic, message: Message) {
     let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic };
     match services.broadcasts.publish(&key, message, None) {
-        Ok(delivered) => {
-            services.metrics.events.inc_by(1 + delivered);
+        Ok(spread) => {
+            services.metrics.events.inc_by(1 + spread.delivered);
         }
         // The limit was lowered a moment ago.
         Err(error) => tracing::debug!(%error, "broadcast not sent"),

@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// What a sender is told whose message only clients of this node receive.
+const NOT_EVERYWHERE: &str = r#"{"reason":"other servers are out of reach"}"#;
+
 /// Hands the message on and answers if the channel asked for answers. What the
 /// client may not send is dropped without an answer, as clients know it.
 pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: &Inbound) -> Step {
@@ -30,10 +33,13 @@ pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: 
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;
     match services.broadcasts.publish(&channel.key, payload.clone(), skip) {
-        Ok(delivered) => {
-            services.metrics.events.inc_by(1 + delivered);
+        Ok(spread) => {
+            services.metrics.events.inc_by(1 + spread.delivered);
             if channel.ack {
-                context.outbox.push(channel.ok(context.vsn, reference));
+                context.outbox.push(match spread.handed_on {
+                    true => channel.ok(context.vsn, reference),
+                    false => channel.error(context.vsn, reference, NOT_EVERYWHERE),
+                });
             }
         }
         Err(error) => {

@@ -1,0 +1,150 @@
+//! The bus within one process: nodes that share an [`Exchange`]. For tests of
+//! what is above the bus; a server that is alone needs no bus at all.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{runtime::Drain, topic::Key};
+
+use super::{
+    Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, interest::Times, queue::Queue,
+};
+
+/// Bytes that may wait for a node.
+const LIMIT: usize = 1024 * 1024;
+
+/// Where nodes meet. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Exchange(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    nodes: RwLock<Vec<Weak<Memory>>>,
+    reachable: watch::Sender<bool>,
+}
+
+/// One node's bus.
+#[derive(Debug)]
+pub struct Memory {
+    exchange: Exchange,
+    node: NodeId,
+    interest: Interest,
+    /// What the exchange knows this node wants.
+    known: RwLock<Vec<Key>>,
+    incoming: Queue<Bytes>,
+    metrics: Metrics,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { nodes: RwLock::default(), reachable: watch::Sender::new(true) }
+    }
+}
+
+impl Exchange {
+    /// Lets nodes reach it or not, as if it were a server.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.0.reachable.send_replace(reachable);
+    }
+
+    /// A node that meets the others here.
+    pub fn node(&self, times: Times, metrics: Metrics) -> Arc<Memory> {
+        let node = Arc::new(Memory {
+            exchange: self.clone(),
+            node: NodeId::random(),
+            interest: Interest::new(times),
+            known: RwLock::default(),
+            incoming: Queue::new(LIMIT),
+            metrics,
+        });
+        let mut nodes = self.0.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|node| node.strong_count() > 0);
+        nodes.push(Arc::downgrade(&node));
+        node
+    }
+}
+
+impl Memory {
+    /// Runs the node until the drain begins.
+    pub fn start(self: &Arc<Self>, handler: Arc<dyn Handler>, drain: &Drain) {
+        let (node, signal) = (Arc::clone(self), drain.clone());
+        drain.spawn("bus", async move {
+            tokio::select! {
+                () = node.link() => {}
+                () = node.receive(&*handler) => {}
+                () = signal.started() => {}
+            }
+        });
+    }
+
+    async fn link(&self) {
+        let mut reachable = self.exchange.0.reachable.subscribe();
+        loop {
+            let _ = reachable.wait_for(|reachable| *reachable).await;
+            self.interest.came_up();
+            tokio::select! {
+                () = self.subscribe() => {}
+                _ = reachable.wait_for(|reachable| !*reachable) => {}
+            }
+            self.known().clear();
+            self.interest.went_down();
+        }
+    }
+
+    async fn subscribe(&self) {
+        loop {
+            let batch = self.interest.next(64).await;
+            let mut known = self.known();
+            known.retain(|key| !batch.unsubscribe.contains(key));
+            known.extend(batch.subscribe.iter().cloned());
+            drop(known);
+            self.interest.confirm(&batch);
+        }
+    }
+
+    async fn receive(&self, handler: &dyn Handler) {
+        loop {
+            for bytes in self.incoming.take(64, LIMIT).await {
+                super::receive(&bytes, handler, &self.metrics);
+            }
+        }
+    }
+
+    fn known(&self) -> RwLockWriteGuard<'_, Vec<Key>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn offer(&self, key: &Key, bytes: &Bytes) {
+        if self.known().contains(key) && !self.incoming.push(bytes.len(), bytes.clone()) {
+            self.metrics.dropped("slow", 1);
+        }
+    }
+}
+
+impl Bus for Memory {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn publish(&self, envelope: &Envelope) -> Result<(), Refused> {
+        if !self.interest.is_up() {
+            self.metrics.dropped("away", 1);
+            return Err(Refused::Away);
+        }
+        let bytes = Bytes::from(envelope.encode());
+        let nodes = self.exchange.0.nodes.read();
+        let nodes = nodes.unwrap_or_else(PoisonError::into_inner);
+        let others = nodes.iter().filter_map(Weak::upgrade).filter(|other| other.node != self.node);
+        for other in others {
+            other.offer(&envelope.key, &bytes);
+        }
+        self.metrics.sent.inc();
+        Ok(())
+    }
+
+    fn interest(&self) -> &Interest {
+        &self.interest
+    }
+}

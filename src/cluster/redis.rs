@@ -1,0 +1,320 @@
+//! The bus between processes: Redis or Valkey, version 6 or newer (RESP3).
+//!
+//! A topic is a channel of its pub/sub. One connection sends and one listens;
+//! messages are sent in pipelines, and both connections are pinged, so that a
+//! server that hangs is noticed like one that is gone. A message is sent once:
+//! if its connection breaks, it may be lost, and is not sent again, for that
+//! might double it. What does not come in or go out in time is dropped and
+//! counted.
+//!
+//! Whoever may publish on that server may speak on every topic: keep it private.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
+    PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    runtime::{Drain, backoff::Backoff},
+    telemetry::reason,
+    topic::Key,
+};
+
+use super::{
+    Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, envelope, interest::Times,
+    queue::Queue,
+};
+
+/// How the server is reached, and bounds.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Between nodes of different clusters on one server.
+    pub prefix: String,
+    /// Bytes that may wait to be sent, and as many that came in.
+    pub queue_bytes: usize,
+    /// Until an answer of the server is overdue.
+    pub timeout: Duration,
+    /// Between two pings.
+    pub ping: Duration,
+    /// Longest pause between two attempts to connect.
+    pub longest_pause: Duration,
+    /// Of the interest in topics.
+    pub times: Times,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            prefix: "rowcast".to_owned(),
+            queue_bytes: 16 * 1024 * 1024,
+            timeout: Duration::from_secs(2),
+            ping: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(2),
+            times: Times::default(),
+        }
+    }
+}
+
+/// A URL that leads to no server. It may hold a password and is not shown.
+#[derive(Debug, thiserror::Error)]
+#[error("the URL of Redis cannot be used")]
+pub struct UrlError(#[source] RedisError);
+
+/// One node's bus.
+#[derive(Debug)]
+pub struct Redis {
+    client: Client,
+    /// What the names of all channels start with.
+    prefix: String,
+    node: NodeId,
+    interest: Interest,
+    outgoing: Queue<(String, Vec<u8>)>,
+    incoming: Arc<Queue<Bytes>>,
+    config: Config,
+    metrics: Metrics,
+}
+
+/// Most messages of one pipeline.
+const BATCH: usize = 512;
+
+/// A pipeline takes no further message once it has so many bytes.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Most topics of one command.
+const TOPICS: usize = 1000;
+
+/// How long a shutdown waits for what is to be sent yet.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+impl Redis {
+    /// A bus through the server at `url`: `redis://`, `rediss://` for TLS, or
+    /// `valkey://` and `valkeys://`, each with user, password and number of the
+    /// database. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`].
+    pub fn new(url: &str, config: Config, metrics: Metrics) -> Result<Arc<Self>, UrlError> {
+        let info = url.into_connection_info().map_err(UrlError)?;
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        // Channels know no databases: their names have to tell them apart.
+        let prefix = format!("{}:{}:", config.prefix, settings.db());
+        let client = Client::open(info.set_redis_settings(settings)).map_err(UrlError)?;
+        Ok(Arc::new(Self {
+            client,
+            prefix,
+            node: NodeId::random(),
+            interest: Interest::new(config.times),
+            outgoing: Queue::new(config.queue_bytes),
+            incoming: Arc::new(Queue::new(config.queue_bytes)),
+            config,
+            metrics,
+        }))
+    }
+
+    /// Connects, and stays connected until the drain begins.
+    pub fn start(self: &Arc<Self>, handler: Arc<dyn Handler>, drain: &Drain) {
+        let (bus, signal) = (Arc::clone(self), drain.clone());
+        drain.spawn("bus", async move {
+            tokio::select! {
+                () = Box::pin(bus.link()) => {}
+                () = bus.last_words(&signal) => {}
+            }
+        });
+        // A task of its own: a crowded topic must not delay the pings.
+        let (bus, signal) = (Arc::clone(self), drain.clone());
+        drain.spawn("bus messages", async move {
+            tokio::select! {
+                () = bus.receive(&*handler) => {}
+                () = signal.started() => {}
+            }
+        });
+    }
+
+    async fn last_words(&self, drain: &Drain) {
+        drain.started().await;
+        let until = Instant::now() + LAST_WORDS;
+        while !self.outgoing.is_empty() && Instant::now() < until {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn link(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), self.config.longest_pause);
+        let mut was_told = false;
+        loop {
+            let error = match self.connect().await {
+                Ok((sender, listener)) => {
+                    tracing::info!("the bus between nodes is up");
+                    was_told = false;
+                    backoff.reset();
+                    self.serve(sender, listener).await
+                }
+                Err(error) => error,
+            };
+            // Once for each time it goes away, or the log would have nothing else.
+            if !std::mem::replace(&mut was_told, true) {
+                tracing::warn!(error = reason(&error), "the bus between nodes is away");
+            }
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<(MultiplexedConnection, MultiplexedConnection)> {
+        let (node, incoming, metrics) =
+            (self.node, Arc::clone(&self.incoming), self.metrics.clone());
+        let on_push = move |push: PushInfo| {
+            if let Some(bytes) = message(push)
+                && envelope::sender(&bytes) != Some(node)
+                && !incoming.push(bytes.len(), bytes)
+            {
+                metrics.dropped("slow", 1);
+            }
+            Ok::<(), RedisError>(())
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.config.timeout))
+            .set_response_timeout(Some(self.config.timeout));
+        let sender = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let config = config.set_push_sender(on_push);
+        let listener = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok((sender, listener))
+    }
+
+    /// Works until a connection fails.
+    async fn serve(
+        &self,
+        sender: MultiplexedConnection,
+        listener: MultiplexedConnection,
+    ) -> RedisError {
+        // Put there by somebody who saw the bus up a moment before it was not.
+        self.metrics.dropped("away", self.outgoing.clear());
+        self.interest.came_up();
+        self.metrics.up.set(1);
+        let error = tokio::select! {
+            error = self.ping(sender.clone()) => error,
+            error = self.ping(listener.clone()) => error,
+            error = self.send(sender) => error,
+            error = self.subscribe(listener) => error,
+        };
+        self.interest.went_down();
+        self.metrics.dropped("away", self.outgoing.clear());
+        self.metrics.up.set(0);
+        self.metrics.topics.set(0);
+        error
+    }
+
+    async fn ping(&self, mut connection: MultiplexedConnection) -> RedisError {
+        loop {
+            let next = Instant::now() + self.config.ping;
+            if let Err(error) = redis::cmd("PING").query_async::<()>(&mut connection).await {
+                return error;
+            }
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    async fn send(&self, mut connection: MultiplexedConnection) -> RedisError {
+        loop {
+            let batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
+            let mut pipeline = redis::pipe();
+            pipeline.ignore_errors();
+            for (channel, bytes) in &batch {
+                pipeline.add_command(publish(channel, bytes));
+            }
+            match pipeline.query_async::<Vec<RedisResult<Value>>>(&mut connection).await {
+                Ok(answers) => self.count(&answers),
+                Err(error) => {
+                    self.metrics.dropped("lost", batch.len());
+                    return error;
+                }
+            }
+        }
+    }
+
+    fn count(&self, answers: &[RedisResult<Value>]) {
+        let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        self.metrics.sent.inc_by((answers.len() - refused.len()) as u64);
+        if let Some(error) = refused.first() {
+            self.metrics.dropped("refused", refused.len());
+            tracing::warn!(error = reason(error), "the bus refuses messages");
+        }
+    }
+
+    async fn subscribe(&self, mut connection: MultiplexedConnection) -> RedisError {
+        loop {
+            let batch = self.interest.next(TOPICS).await;
+            let channels = |keys: &[Key]| -> Vec<String> {
+                keys.iter().map(|key| self.channel(key)).collect()
+            };
+            if !batch.subscribe.is_empty()
+                && let Err(error) = connection.subscribe(channels(&batch.subscribe)).await
+            {
+                return error;
+            }
+            self.interest.confirm(&batch);
+            if !batch.unsubscribe.is_empty()
+                && let Err(error) = connection.unsubscribe(channels(&batch.unsubscribe)).await
+            {
+                return error;
+            }
+            self.metrics.topics.set(i64::try_from(self.interest.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    async fn receive(&self, handler: &dyn Handler) {
+        loop {
+            for bytes in self.incoming.take(64, BATCH_BYTES).await {
+                super::receive(&bytes, handler, &self.metrics);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn channel(&self, key: &Key) -> String {
+        let kind = if key.private { "private" } else { "public" };
+        // The tenant last but one: it may hold colons, a topic starts with `realtime:`.
+        format!("{}{kind}:{}:{}", self.prefix, key.tenant, key.topic.as_str())
+    }
+}
+
+impl Bus for Redis {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn publish(&self, envelope: &Envelope) -> Result<(), Refused> {
+        if !self.interest.is_up() {
+            self.metrics.dropped("away", 1);
+            return Err(Refused::Away);
+        }
+        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
+        if !self.outgoing.push(bytes.len() + channel.len(), (channel, bytes)) {
+            self.metrics.dropped("full", 1);
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
+    fn interest(&self) -> &Interest {
+        &self.interest
+    }
+}
+
+fn publish(channel: &str, bytes: &[u8]) -> Cmd {
+    let mut command = redis::cmd("PUBLISH");
+    command.arg(channel).arg(bytes);
+    command
+}
+
+/// What a message of a channel says.
+fn message(push: PushInfo) -> Option<Bytes> {
+    match (push.kind, push.data.into_iter().nth(1)) {
+        (PushKind::Message, Some(Value::BulkString(bytes))) => Some(bytes.into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,224 @@
+//! What every bus does, run against each of them.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rowcast::{
+    cluster::{
+        Bus, Envelope, Handler, Metrics, Refused,
+        envelope::Kind,
+        interest::Times,
+        memory::Exchange,
+        redis::{self, Redis},
+    },
+    runtime::Drain,
+    topic::{Key, Topic},
+};
+
+use crate::support::{self, eventually};
+
+/// Short, so that a test sees a topic given up.
+const TIMES: Times =
+    Times { cooldown: Duration::from_millis(200), patience: Duration::from_secs(5) };
+
+/// Where nodes of one kind meet.
+enum Place {
+    Memory(Exchange),
+    Redis(Box<support::redis::Redis>),
+}
+
+struct Node {
+    bus: Arc<dyn Bus>,
+    heard: Heard,
+    drain: Drain,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Heard(Arc<Mutex<Vec<Envelope>>>);
+
+impl Handler for Heard {
+    fn receive(&self, envelope: Envelope) {
+        self.0.lock().unwrap().push(envelope);
+    }
+}
+
+impl Place {
+    async fn node(&self) -> Node {
+        let (heard, drain) = (Heard::default(), Drain::new());
+        let handler = Arc::new(heard.clone());
+        let bus: Arc<dyn Bus> = match self {
+            Self::Memory(exchange) => {
+                let node = exchange.node(TIMES, Metrics::default());
+                node.start(handler, &drain);
+                node
+            }
+            Self::Redis(server) => {
+                let config = redis::Config {
+                    times: TIMES,
+                    timeout: Duration::from_millis(500),
+                    ping: Duration::from_millis(100),
+                    ..redis::Config::default()
+                };
+                let node = Redis::new(&server.url(), config, Metrics::default()).unwrap();
+                node.start(handler, &drain);
+                node
+            }
+        };
+        let node = Node { bus, heard, drain };
+        node.up(true).await;
+        node
+    }
+
+    async fn set_reachable(&mut self, reachable: bool) {
+        match self {
+            Self::Memory(exchange) => exchange.set_reachable(reachable),
+            Self::Redis(server) if reachable => server.resume().await,
+            Self::Redis(server) => server.kill9(),
+        }
+    }
+}
+
+impl Node {
+    async fn up(&self, up: bool) {
+        let mut link = self.bus.interest().link();
+        let waited = link.wait_for(|is_up| *is_up == up);
+        tokio::time::timeout(support::PATIENCE, waited).await.unwrap().unwrap();
+    }
+
+    /// As a first member does it.
+    async fn enter(&self, key: &Key) {
+        if let Some(reached) = self.bus.interest().reach(key) {
+            assert!(reached.wait().await, "not confirmed");
+        }
+        self.bus.interest().enter(key);
+    }
+
+    fn say(&self, key: &Key, n: usize) -> Result<(), Refused> {
+        self.bus.publish(&Envelope {
+            node: self.bus.node(),
+            key: key.clone(),
+            kind: Kind::UserBytes,
+            event: "e".to_owned(),
+            meta: String::new(),
+            payload: Bytes::from(n.to_string()),
+        })
+    }
+
+    fn heard(&self) -> Vec<(Key, usize)> {
+        let heard = self.heard.0.lock().unwrap();
+        let number = |envelope: &Envelope| std::str::from_utf8(&envelope.payload).unwrap().parse();
+        heard.iter().map(|envelope| (envelope.key.clone(), number(envelope).unwrap())).collect()
+    }
+
+    async fn hears(&self, what: &[(Key, usize)]) {
+        eventually("it is heard", async || (self.heard().len() >= what.len()).then_some(())).await;
+        assert_eq!(self.heard(), what);
+    }
+}
+
+fn key(private: bool, name: &str) -> Key {
+    Key { tenant: Arc::from("t"), private, topic: Topic::from_sub_topic(name).unwrap() }
+}
+
+async fn conforms(mut place: Place) {
+    let (one, two, three) = (place.node().await, place.node().await, place.node().await);
+    let (room, other) = (key(false, "room"), key(true, "room"));
+
+    // What is confirmed is heard, by those who want it and not by who says it.
+    one.enter(&room).await;
+    two.enter(&room).await;
+    three.enter(&other).await;
+    for n in 0..1000 {
+        one.say(&room, n).unwrap();
+    }
+    two.hears(&(0..1000).map(|n| (room.clone(), n)).collect::<Vec<_>>()).await;
+    two.say(&other, 0).unwrap();
+    three.hears(&[(other.clone(), 0)]).await;
+    assert!(one.heard().is_empty(), "{:?}", one.heard());
+
+    // Who leaves and comes back misses nothing; who stays away is sent nothing.
+    three.bus.interest().leave(&other);
+    three.enter(&other).await;
+    two.say(&other, 1).unwrap();
+    three.hears(&[(other.clone(), 0), (other.clone(), 1)]).await;
+    three.bus.interest().leave(&other);
+    eventually("it is given up", async || three.bus.interest().is_empty().then_some(())).await;
+    three.enter(&other).await;
+    two.say(&other, 2).unwrap();
+    three.hears(&[(other.clone(), 0), (other.clone(), 1), (other.clone(), 2)]).await;
+
+    // Away: nothing is taken and nobody waits. Back: everything is as before.
+    place.set_reachable(false).await;
+    for node in [&one, &two, &three] {
+        node.up(false).await;
+    }
+    assert_eq!(one.say(&room, 1000), Err(Refused::Away));
+    assert!(two.bus.interest().reach(&key(false, "new")).is_none());
+    two.enter(&key(false, "new")).await;
+    place.set_reachable(true).await;
+    for node in [&one, &two, &three] {
+        node.up(true).await;
+    }
+    two.enter(&room).await;
+    two.enter(&key(false, "new")).await;
+    one.say(&room, 1001).unwrap();
+    one.say(&key(false, "new"), 7).unwrap();
+    eventually("it is heard again", async || (two.heard().len() >= 1002).then_some(())).await;
+    assert_eq!(two.heard()[1000..], [(room.clone(), 1001), (key(false, "new"), 7)]);
+
+    for node in [one, two, three] {
+        assert_eq!(node.drain.finish(support::PATIENCE).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_bus_in_process_conforms() {
+    conforms(Place::Memory(Exchange::default())).await;
+}
+
+#[tokio::test]
+async fn the_bus_through_redis_conforms() {
+    conforms(Place::Redis(Box::new(support::redis::Redis::start(&[]).await))).await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_away_and_nobody_waits_for_it() {
+    let server = support::redis::Redis::start(&[]).await;
+    let place = Place::Redis(Box::new(server));
+    let node = place.node().await;
+    let Place::Redis(server) = &place else { unreachable!() };
+    server.hang(true);
+    let before = tokio::time::Instant::now();
+    node.up(false).await;
+    assert!(before.elapsed() < Duration::from_secs(2));
+    node.enter(&key(false, "room")).await;
+    server.hang(false);
+    node.up(true).await;
+    node.enter(&key(false, "room")).await;
+}
+
+#[tokio::test]
+async fn a_password_is_used_and_a_wrong_one_leaves_the_node_alone() {
+    let server = support::redis::Redis::start(&["--requirepass", "secret"]).await;
+    let connect = |password: &str| {
+        let url = server.url().replace("redis://", &format!("redis://default:{password}@"));
+        let node = Redis::new(&url, redis::Config::default(), Metrics::default()).unwrap();
+        let drain = Drain::new();
+        node.start(Arc::new(Heard::default()), &drain);
+        Node { bus: node, heard: Heard::default(), drain }
+    };
+    connect("secret").up(true).await;
+    let stranger = connect("wrong");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!stranger.bus.interest().is_up());
+}
+
+#[test]
+fn a_url_that_leads_nowhere_is_refused_without_its_password() {
+    let config = redis::Config::default();
+    let error = Redis::new("redis://u:hunter2@", config, Metrics::default()).unwrap_err();
+    assert!(!rowcast::telemetry::reason(&error).contains("hunter2"));
+}

@@ -1,0 +1,100 @@
+//! A private Redis for one test: own folder, own port, gone afterwards.
+
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::eventually;
+
+pub struct Redis {
+    dir: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// A running server with these settings beside (`--name`, `value`).
+    pub async fn start(settings: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("rowcast-redis-").tempdir_in("/tmp").unwrap();
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Self { dir, port: 0, settings, child: None };
+        // Between the choice of a port and its use somebody else may take it.
+        for _ in 0..10 {
+            server.port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            if server.try_start().await {
+                return server;
+            }
+        }
+        panic!("redis does not start: {}", server.log());
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it on its port after [`Redis::kill9`].
+    pub async fn resume(&mut self) {
+        assert!(self.try_start().await, "redis does not start: {}", self.log());
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Stops it in the middle of whatever it does, or lets it go on.
+    pub fn hang(&self, hang: bool) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let signal = if hang { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// False if the server ended rather than come up.
+    async fn try_start(&mut self) -> bool {
+        let log = fs::File::create(self.dir.path().join("log")).unwrap();
+        let port = self.port.to_string();
+        let child = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(&self.settings)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("redis-server: Debian's package of that name has it");
+        self.child = Some(child);
+        let is_up = eventually("redis starts or exits", async || {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            TcpStream::connect(("127.0.0.1", self.port)).await.ok().map(|_| true)
+        })
+        .await;
+        if !is_up {
+            self.child = None;
+        }
+        is_up
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
