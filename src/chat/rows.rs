@@ -28,7 +28,7 @@ pub(super) enum Meaning {
     Receipt(Push),
     /// A message whose content is not in the log. It is to be read with
     /// `content` from the table.
-    Incomplete { message: Uuid, version: i64 },
+    Incomplete { room: Uuid, message: Uuid, version: i64 },
 }
 
 /// What a change means; `None` if it is nobody's business. `content` is JSON
@@ -83,7 +83,7 @@ fn message(relation: &Relation, operation: &Operation, content: Option<&str>) ->
         }
         match (name, row.value(name), content) {
             ("content", Value::Unchanged, None) => {
-                return Some(Meaning::Incomplete { message: id, version });
+                return Some(Meaning::Incomplete { room, message: id, version });
             }
             ("content", Value::Unchanged, Some(content)) => {
                 out.extend_from_slice(br#""content":"#);

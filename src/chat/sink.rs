@@ -23,12 +23,12 @@ use crate::{
 };
 
 use super::{
-    Chat, Mode, State,
+    Chat, ChatError, Mode, State,
     push::{self, Push},
     rows::{self, Meaning},
 };
 
-/// Attempts to learn whether there is a chat, each time the stream starts.
+/// Attempts to learn whether there still is a chat, each time the stream starts.
 const ATTEMPTS: u32 = 5;
 
 /// Between two of them.
@@ -69,16 +69,29 @@ impl Pushes {
 
 impl Pushes {
     async fn look(&self) {
-        for attempt in 1..=ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             match Box::pin(self.chat.look()).await {
                 Ok(State::Off) if self.chat.config().mode == Mode::On => {
                     tracing::error!("there is no chat in the database: run rowcast migrate --chat");
                     return;
                 }
                 Ok(_) => return,
-                Err(error) => tracing::warn!(%error, attempt, "cannot see whether there is a chat"),
+                Err(error) if attempt == 1 => {
+                    tracing::warn!(%error, "cannot see whether there is a chat, trying again");
+                }
+                Err(_) => {}
             }
-            tokio::time::sleep(PAUSE).await;
+            // What was known before holds. If nothing was, whatever came now
+            // would be told to nobody and never come again.
+            if attempt >= ATTEMPTS && self.chat.state() != State::Unknown {
+                return;
+            }
+            attempt += 1;
+            tokio::select! {
+                () = self.chat.0.drain.started() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 }
@@ -93,7 +106,7 @@ impl ChangeSink for Pushes {
                 |room: &Uuid| shards.of(*room).is_ok_and(|shard| shard != self.shard);
             let rooms = self.chat.0.joined.rooms().into_iter();
             for room in rooms.filter(|room| !is_of_another(room)) {
-                self.chat.say(room, "chat:resync", "{}", None);
+                self.chat.resync(room);
             }
         }
     }
@@ -145,10 +158,17 @@ impl Pushes {
                 chat.stop_typing(push.room, user);
                 chat.push(&push);
             }
-            Meaning::Incomplete { message, version } => {
-                // Without that version it changed again: that change tells it all.
-                if let Some(content) = chat.content(self.shard, message, version).await
-                    && let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
+            Meaning::Incomplete { room, message, version } => {
+                let content = match chat.content(self.shard, message, version).await {
+                    Ok(Some(content)) => content,
+                    // It changed again: that change tells it all.
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "a message cannot be read");
+                        return chat.resync(room);
+                    }
+                };
+                if let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
                     && self.is_told_here(&push).await
                 {
                     chat.push(&push);
@@ -168,13 +188,22 @@ impl Chat {
         self.0.series.pushed(push.event);
     }
 
+    /// Has the clients of a room ask for what they may have missed.
+    fn resync(&self, room: Uuid) {
+        self.say(room, "chat:resync", "{}", None);
+    }
+
     /// A message's content as JSON text, if it still has that version.
-    async fn content(&self, shard: usize, message: Uuid, version: i64) -> Option<String> {
+    async fn content(
+        &self,
+        shard: usize,
+        message: Uuid,
+        version: i64,
+    ) -> Result<Option<String>, ChatError> {
         let query = format!(
             "select coalesce(to_jsonb(content)::text, 'null') from public.messages \
              where id = '{message}' and version = {version}"
         );
-        let rows = Box::pin(self.ask(shard, &query)).await;
-        rows.inspect_err(|error| tracing::warn!(%error, "a message cannot be read")).ok()?.pop()
+        Ok(Box::pin(self.ask(shard, &query)).await?.pop())
     }
 }

@@ -186,8 +186,9 @@ impl Room {
         let backlog = self.client.settled().await;
         let pushes = backlog.iter().filter(|message| message.event == "broadcast");
         let events = pushes.filter_map(|message| message.payload["event"].as_str());
-        // Who is online, and who was taken in before, is told when it is told.
-        let late = ["chat:status", "chat:member"];
+        // Who is online, and who was taken in before, is told when it is told; that
+        // the slot is new may come after the first joins.
+        let late = ["chat:status", "chat:member", "chat:resync"];
         events.filter(|event| !late.contains(event)).map(str::to_owned).collect()
     }
 }
