@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use crate::{
-    config::DatabaseSettings,
+    chat,
+    config::Settings,
     postgres::session::{self, SessionConfig, SessionError},
     runtime::{Drain, backoff::Backoff},
     telemetry::reason,
-    tenants::migrations::{self, MigrateError, Options},
+    tenants::{
+        chat_schema::Chat,
+        chat_shards::{self, ShardError},
+        migrations::{self, MigrateError, Options, Report},
+    },
 };
 
 /// Why the database is not as it should be.
@@ -19,6 +24,9 @@ pub enum DatabaseError {
     /// The schema cannot be installed.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The same of a shard of the chat.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
 }
 
 impl DatabaseError {
@@ -27,6 +35,7 @@ impl DatabaseError {
         match self {
             Self::Connect(error) => error.is_transient(),
             Self::Migrate(error) => error.is_transient(),
+            Self::Shard(error) => error.is_transient(),
         }
     }
 }
@@ -37,11 +46,8 @@ impl DatabaseError {
 /// # Errors
 ///
 /// What an operator has to mend.
-pub(super) async fn prepare(
-    settings: &DatabaseSettings,
-    drain: &Drain,
-) -> Result<(), DatabaseError> {
-    if !settings.auto_migrate {
+pub(super) async fn prepare(settings: &Settings, drain: &Drain) -> Result<(), DatabaseError> {
+    if !settings.database.auto_migrate {
         return Ok(());
     }
     match Box::pin(migrate(settings)).await {
@@ -60,7 +66,7 @@ pub(super) async fn prepare(
     }
 }
 
-async fn keep_trying(settings: &DatabaseSettings) {
+async fn keep_trying(settings: &Settings) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
         tokio::time::sleep(backoff.pause()).await;
@@ -71,12 +77,24 @@ async fn keep_trying(settings: &DatabaseSettings) {
     }
 }
 
-async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
+async fn migrate(settings: &Settings) -> Result<(), DatabaseError> {
     let session = SessionConfig::new("rowcast_migrations");
-    let client = session::connect(&settings.connect, &session).await;
+    let client = session::connect(&settings.database.connect, &session).await;
     let mut client = client.map_err(DatabaseError::Connect)?;
-    let options = Options { create_roles: settings.create_roles, chat: None };
-    let report = migrations::run(&mut client, &options).await?;
+    let create_roles = settings.database.create_roles;
+    let options = Options { create_roles, chat: None };
+    log(&migrations::run(&mut client, &options).await?);
+    if settings.chat.mode != chat::Mode::Off {
+        let publication = settings.replication.publication.clone();
+        let chat = Some(Chat { publication, general_room: false });
+        let options = Options { create_roles, chat };
+        let told = |_, report: &Report| log(report);
+        Box::pin(chat_shards::set_up(&settings.chat_shards, &options, told)).await?;
+    }
+    Ok(())
+}
+
+fn log(report: &Report) {
     let applied: Vec<_> = report.steps.iter().filter(|step| step.applied).collect();
     if !report.is_unchanged() {
         tracing::info!(
@@ -85,5 +103,4 @@ async fn migrate(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
             "SQL objects installed"
         );
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The composition root: builds every component, wires them, and tells all at
 //! once when to stop.
 
+mod chat;
 mod cluster;
 mod database;
 
@@ -17,7 +18,7 @@ use crate::{
     },
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
-    chat::{self, Chat},
+    chat::{Mode, State},
     cluster::redis::UrlError,
     config::{self, Settings},
     http::{
@@ -29,6 +30,7 @@ use crate::{
         tenants::Admin,
     },
     postgres::{
+        connect::ConnectConfig,
         pool::{Pool, PoolConfig},
         session::SessionConfig,
     },
@@ -104,7 +106,7 @@ pub async fn serve(
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
-    database::prepare(&settings.database, &drain).await?;
+    database::prepare(&settings, &drain).await?;
     let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
     let replays = Replays::new(pool.clone(), series.clone());
@@ -117,21 +119,20 @@ pub async fn serve(
     let flows = settings.messages.broadcasts;
     let readiness = flows.then(|| from_database.readiness());
     let store = if flows { Store::new(pool.clone()) } else { Store::off() };
-    let series = chat::Metrics::register(&mut registry).tenant(&tenant.name);
-    let rooms = (pool.clone(), Arc::clone(&hub), Arc::clone(&tenant));
-    let chat = Chat::new(settings.chat, rooms.0, rooms.1, rooms.2, drain.clone(), series);
+    let rooms = chat::Rooms::open(&settings, &hub, &tenant, &drain, &mut registry, &pool);
     // A database that is away is asked again when the stream starts.
-    let found = tokio::time::timeout(LOOK, Box::pin(chat.look())).await;
-    if let Ok(Ok(chat::State::Off)) = found
-        && settings.chat.mode == chat::Mode::On
+    let found = tokio::time::timeout(LOOK, Box::pin(rooms.chat.look())).await;
+    if let Ok(Ok(State::Off)) = found
+        && settings.chat.mode == Mode::On
     {
         return Err(AppError::NoChat);
     }
-    chat.run();
+    rooms.chat.run();
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
-    let sinks = ((from_database, chat::Pushes::new(chat.clone())), changes.pipeline());
+    let sinks = ((from_database, rooms.pushes()), changes.pipeline());
     let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
+    rooms.stream(&settings, &drain, &stream_metrics, &janitor_metrics);
     let janitor = match janitor(&settings) {
         Some(config) => janitor::spawn(config, &drain, &janitor_metrics),
         None => janitor::Handle::default(),
@@ -145,9 +146,9 @@ pub async fn serve(
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
         drain: drain.clone(),
-        authorizer,
+        policies: rooms.policies(authorizer),
         changes,
-        chat,
+        chat: rooms.chat,
         hub: Arc::clone(&hub),
         tenant,
     });
@@ -181,8 +182,12 @@ pub async fn serve(
 }
 
 fn pool(settings: &Settings, size: usize) -> Pool {
+    pool_of(settings, &settings.database.connect, size)
+}
+
+fn pool_of(settings: &Settings, connect: &ConnectConfig, size: usize) -> Pool {
     Pool::new(PoolConfig {
-        connect: settings.database.connect.clone(),
+        connect: connect.clone(),
         size,
         wait: settings.database.pool_wait,
         session: SessionConfig {

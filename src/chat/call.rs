@@ -8,9 +8,9 @@ use std::{fmt::Write as _, time::Duration};
 use postgres_protocol::escape::escape_literal;
 use uuid::Uuid;
 
-use crate::tenants::Caller;
+use crate::{postgres::pool::Pool, tenants::Caller};
 
-use super::{Chat, ChatError};
+use super::{Chat, ChatError, shards};
 
 /// A call may take this long.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,39 +66,58 @@ impl Function {
         }
     }
 
-    fn sql(&self) -> String {
+    /// The call as an expression.
+    pub(super) fn expression(&self) -> String {
+        format!("{})", self.text)
+    }
+
+    pub(super) fn sql(&self) -> String {
         // Without a row the settings' would be taken for the answer.
-        format!("select coalesce({})::text, 'null')", self.text)
+        format!("select coalesce({}::text, 'null')", self.expression())
     }
 }
 
 impl Chat {
-    /// Calls a function as the caller and returns the JSON text of its result.
-    /// The transaction has committed then.
+    /// Calls a function about a room as the caller and returns the JSON text of
+    /// its result. The transaction has committed then.
     pub(super) async fn call(
         &self,
         caller: Caller<'_>,
+        room: Uuid,
         function: &Function,
     ) -> Result<String, ChatError> {
-        self.query(caller, &function.sql()).await
+        self.require()?;
+        let query = function.sql();
+        if self.0.shards.is_spread() {
+            return Box::pin(self.in_shard(caller, room, &query)).await;
+        }
+        Box::pin(self.query_in(self.0.shards.pool(0)?, caller, None, &query)).await
     }
 
-    /// The same for any query whose last row is the answer.
-    pub(super) async fn query(&self, caller: Caller<'_>, query: &str) -> Result<String, ChatError> {
-        self.require()?;
+    /// Any query in one database, whose last row is the answer. Refused unless
+    /// `room`, if one is given, is in that database.
+    pub(super) async fn query_in(
+        &self,
+        pool: &Pool,
+        caller: Caller<'_>,
+        room: Option<Uuid>,
+        query: &str,
+    ) -> Result<String, ChatError> {
         let (timeout, settings) = (TIMEOUT.as_millis(), caller.settings());
-        let script =
-            format!("begin; set local statement_timeout = {timeout}; {settings}; {query}; commit");
-        let mut rows = self.0.pool.run(TIMEOUT, &script).await?;
+        let check = room.map(|room| format!("{}; ", shards::check(room))).unwrap_or_default();
+        let script = format!(
+            "begin; set local statement_timeout = {timeout}; {check}{settings}; {query}; commit"
+        );
+        let mut rows = Box::pin(pool.run(TIMEOUT, &script)).await?;
         rows.pop().ok_or_else(ChatError::unavailable)
     }
 
-    /// Calls a function as the server itself.
-    pub(super) async fn ask(&self, query: &str) -> Result<Vec<String>, ChatError> {
+    /// Calls a function as the server itself, in one database.
+    pub(super) async fn ask(&self, shard: usize, query: &str) -> Result<Vec<String>, ChatError> {
         let timeout = TIMEOUT.as_millis();
         let script =
             format!("begin read only; set local statement_timeout = {timeout}; {query}; commit");
-        Ok(self.0.pool.run(TIMEOUT, &script).await?)
+        Ok(Box::pin(self.0.shards.pool(shard)?.run(TIMEOUT, &script)).await?)
     }
 }
 

@@ -14,6 +14,8 @@ pub struct ChatError {
     pub message: Cow<'static, str>,
     /// The message's version, if the code is [`Code::Conflict`] and it is known.
     pub current: Option<i64>,
+    /// The shard that was asked has not got the room, or not for long.
+    elsewhere: bool,
 }
 
 /// The kinds of refusals.
@@ -52,7 +54,7 @@ impl Code {
 
 impl ChatError {
     pub(super) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), current: None }
+        Self { code, message: message.into(), current: None, elsewhere: false }
     }
 
     /// What was asked makes no sense.
@@ -68,6 +70,10 @@ impl ChatError {
     /// The caller is no member of the room.
     pub fn not_a_member() -> Self {
         Self::new(Code::Forbidden, "Only members of the room may do this.")
+    }
+
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub(super) fn unavailable() -> Self {
@@ -99,6 +105,7 @@ fn refusal(error: &DbError) -> Option<ChatError> {
         "PT404" => says(Code::NotFound),
         "PT409" => ChatError { current: error.detail().and_then(version), ..says(Code::Conflict) },
         "PT410" => says(Code::Deleted),
+        "PT503" => ChatError { elsewhere: true, ..says(Code::Unavailable) },
         code @ ("42501" | "22023") => {
             tracing::debug!(code, "the database does not allow it");
             ChatError::new(Code::Forbidden, "You may not do this.")

@@ -44,7 +44,7 @@ impl Chat {
         let limit = page.limit.unwrap_or(USUAL_PAGE).clamp(1, LONGEST_PAGE);
         let function =
             Function::new("history").uuid(room).optional(page.before).optional(page.after);
-        Box::pin(self.call(caller, &function.number(limit))).await
+        Box::pin(self.call(caller, room, &function.number(limit))).await
     }
 
     /// What changed in a room since `seq` and `rev`, JSON text.
@@ -61,7 +61,7 @@ impl Chat {
     ) -> Result<String, ChatError> {
         let limit = limit.unwrap_or(LONGEST_RESUME).clamp(1, LONGEST_RESUME);
         let function = Function::new("resume").uuid(room).optional(seq).optional(rev).number(limit);
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.call(caller, room, &function)).await
     }
 
     /// Who has and who has seen a message, JSON text.
@@ -76,6 +76,6 @@ impl Chat {
         message: Uuid,
     ) -> Result<String, ChatError> {
         let function = Function::new("receipts").uuid(room).uuid(message);
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.call(caller, room, &function)).await
     }
 }

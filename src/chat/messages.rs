@@ -59,7 +59,7 @@ impl Chat {
         if let Some((own, id)) = expected {
             own.seen.will_store(id);
         }
-        let outcome = Box::pin(self.call(caller, &function(act, room))).await;
+        let outcome = Box::pin(self.call(caller, room, &function(act, room))).await;
         if let Some((own, id)) = expected
             && !outcome.as_ref().is_ok_and(|json| comes(act, json))
             && !own.seen.did_not_store(id)

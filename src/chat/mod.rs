@@ -20,6 +20,7 @@ mod push;
 mod receipts;
 mod rooms;
 mod rows;
+mod shards;
 mod sink;
 mod status;
 mod typing;
@@ -36,7 +37,6 @@ use uuid::Uuid;
 use crate::{
     auth::Claims,
     hub::{ChannelId, Key, Subscriber, topics::Hub},
-    postgres::pool::Pool,
     runtime::Drain,
     tenants::Tenant,
     topic::Topic,
@@ -57,6 +57,7 @@ pub use self::{
     metrics::{Metrics, Series},
     receipts::Marker,
     rooms::{Invitation, Members, NewRoom},
+    shards::{BUCKETS, Move, MoveError, Place, Shards, bucket, places, slot_name},
     sink::Pushes,
     verb::{Act, Mark, Verb},
 };
@@ -68,7 +69,7 @@ pub struct Chat(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: Config,
-    pool: Pool,
+    shards: Shards,
     hub: Arc<Hub>,
     tenant: Arc<Tenant>,
     drain: Drain,
@@ -92,11 +93,11 @@ pub enum State {
 }
 
 impl Chat {
-    /// A chat in the database of `pool`, if it has one. Until that is known
+    /// A chat in the databases of `shards`, if they have one. Until that is known
     /// rooms are kept for it.
     pub fn new(
         config: Config,
-        pool: Pool,
+        shards: Shards,
         hub: Arc<Hub>,
         tenant: Arc<Tenant>,
         drain: Drain,
@@ -106,7 +107,7 @@ impl Chat {
         let status = Status::new(&config);
         let chat = Self(Arc::new(Inner {
             config,
-            pool,
+            shards,
             hub,
             tenant,
             drain,
@@ -129,6 +130,9 @@ impl Chat {
         if self.0.config.mode != Mode::Off {
             self.0.drain.spawn("chat typing", self.clone().end_typing());
             self.0.drain.spawn("chat status", self.clone().announce_status());
+            if self.0.shards.is_spread() {
+                self.0.drain.spawn("chat shards", self.clone().keep_map());
+            }
         }
     }
 
@@ -156,7 +160,7 @@ impl Chat {
         key.private && self.state() != State::Off && key.topic.room().is_some()
     }
 
-    /// Asks the database whether it has the tables.
+    /// Asks the database, the first of several, whether it has the tables.
     ///
     /// # Errors
     ///
@@ -166,11 +170,20 @@ impl Chat {
             return Ok(State::Off);
         }
         let query = "select to_regclass('chat.schema_migrations') is not null";
-        let rows = self.ask(query).await?;
-        let state = match rows.last().map(String::as_str) {
+        let rows = self.ask(0, query).await?;
+        let mut state = match rows.last().map(String::as_str) {
             Some("t") => State::On,
             _ => State::Off,
         };
+        if self.0.shards.is_spread() {
+            if state == State::On {
+                Box::pin(self.0.shards.reload()).await?;
+            }
+            // Somebody has yet to install it, perhaps this very process.
+            if self.0.shards.map().is_none() {
+                state = State::Unknown;
+            }
+        }
         self.become_state(state);
         Ok(state)
     }

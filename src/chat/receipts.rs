@@ -169,7 +169,7 @@ impl Chat {
             .optional(said(delivered))
             .optional(said(read))
             .number(self.0.config.receipts_room_size);
-        let answer = Box::pin(self.call(caller, &function)).await.map(Arc::<str>::from);
+        let answer = Box::pin(self.call(caller, room, &function)).await.map(Arc::<str>::from);
         drop(turn);
         self.0.series.verb("mark", answer.as_ref().err());
         let now = answer.as_ref().ok().and_then(|json| serde_json::from_str::<Cursors>(json).ok());

@@ -71,12 +71,13 @@ impl Chat {
             let text = format!("A new room has at most {MOST_MEMBERS} members.");
             return Err(ChatError::bad_request(text));
         }
+        let id = room.id.unwrap_or_else(Uuid::new_v4);
         let function = Function::new("create_room")
-            .uuid(room.id.unwrap_or_else(Uuid::new_v4))
+            .uuid(id)
             .text(&*room.name)
             .text(room.visibility.as_deref().unwrap_or("private"))
             .uuids(&room.members);
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.call(caller, id, &function)).await
     }
 
     /// A public room's new member.
@@ -85,7 +86,7 @@ impl Chat {
     ///
     /// [`ChatError`].
     pub async fn join_room(&self, caller: Caller<'_>, room: Uuid) -> Result<String, ChatError> {
-        Box::pin(self.call(caller, &Function::new("join_room").uuid(room))).await
+        Box::pin(self.call(caller, room, &Function::new("join_room").uuid(room))).await
     }
 
     /// A member who goes.
@@ -94,7 +95,7 @@ impl Chat {
     ///
     /// [`ChatError`].
     pub async fn leave_room(&self, caller: Caller<'_>, room: Uuid) -> Result<String, ChatError> {
-        Box::pin(self.call(caller, &Function::new("leave_room").uuid(room))).await
+        Box::pin(self.call(caller, room, &Function::new("leave_room").uuid(room))).await
     }
 
     /// A member whom another one brings.
@@ -113,7 +114,7 @@ impl Chat {
             .uuid(invitation.user_id)
             .text(invitation.name.as_deref())
             .text(invitation.role.as_deref().unwrap_or("member"));
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.call(caller, room, &function)).await
     }
 
     /// A member whom another one sends away.
@@ -128,7 +129,7 @@ impl Chat {
         user: Uuid,
     ) -> Result<String, ChatError> {
         let function = Function::new("remove_member").uuid(room).uuid(user);
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.call(caller, room, &function)).await
     }
 
     /// The caller's rooms, newest message first; `before` is where the page
@@ -144,8 +145,12 @@ impl Chat {
         limit: Option<i32>,
     ) -> Result<String, ChatError> {
         let limit = limit.unwrap_or(USUAL_PAGE).clamp(1, LONGEST_PAGE);
+        self.require()?;
+        if self.0.shards.is_spread() {
+            return Box::pin(self.rooms_in_all(caller, before, limit)).await;
+        }
         let function = Function::new("rooms").number(limit).text(before);
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.query_in(self.0.shards.pool(0)?, caller, None, &function.sql())).await
     }
 
     /// One room, if the caller may see it.
@@ -154,7 +159,7 @@ impl Chat {
     ///
     /// [`ChatError`].
     pub async fn room(&self, caller: Caller<'_>, room: Uuid) -> Result<String, ChatError> {
-        Box::pin(self.call(caller, &Function::new("room").uuid(room))).await
+        Box::pin(self.call(caller, room, &Function::new("room").uuid(room))).await
     }
 
     /// A room's members, by name.
@@ -174,6 +179,6 @@ impl Chat {
             .text(wanted.prefix)
             .text(wanted.after)
             .number(limit);
-        Box::pin(self.call(caller, &function)).await
+        Box::pin(self.call(caller, room, &function)).await
     }
 }

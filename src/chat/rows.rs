@@ -28,7 +28,7 @@ pub(super) enum Meaning {
     Receipt(Push),
     /// A message whose content is not in the log. It is to be read with
     /// `content` from the table.
-    Incomplete { message: Uuid, version: i64 },
+    Incomplete { room: Uuid, message: Uuid, version: i64 },
 }
 
 /// What a change means; `None` if it is nobody's business. `content` is JSON
@@ -44,6 +44,11 @@ pub(super) fn read(change: &Change, content: Option<&str>) -> Option<Meaning> {
         "message_reactions" => reaction(relation, &change.operation).map(Meaning::Push),
         _ => None,
     }
+}
+
+/// Whether a change says that its transaction moves rooms from shard to shard.
+pub(super) fn is_move(change: &Change) -> bool {
+    &*change.relation.schema == "chat" && &*change.relation.table == "moves"
 }
 
 /// The columns of a message, in the order in which clients see them.
@@ -78,7 +83,7 @@ fn message(relation: &Relation, operation: &Operation, content: Option<&str>) ->
         }
         match (name, row.value(name), content) {
             ("content", Value::Unchanged, None) => {
-                return Some(Meaning::Incomplete { message: id, version });
+                return Some(Meaning::Incomplete { room, message: id, version });
             }
             ("content", Value::Unchanged, Some(content)) => {
                 out.extend_from_slice(br#""content":"#);

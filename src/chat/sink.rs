@@ -3,7 +3,13 @@
 //! The sink waits for the database only where a row's content is not in the
 //! log. A removed member is cut off before anything later is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use uuid::Uuid;
 
@@ -17,40 +23,75 @@ use crate::{
 };
 
 use super::{
-    Chat, Mode, State,
+    Chat, ChatError, Mode, State,
     push::{self, Push},
     rows::{self, Meaning},
 };
 
-/// Attempts to learn whether there is a chat, each time the stream starts.
+/// Attempts to learn whether there still is a chat, each time the stream starts.
 const ATTEMPTS: u32 = 5;
 
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The sink to give to the stream.
-#[derive(Debug, Clone)]
-pub struct Pushes(Chat);
+#[derive(Debug)]
+pub struct Pushes {
+    chat: Chat,
+    shard: usize,
+    /// The last transaction that moved rooms, by its commit.
+    moved: AtomicU64,
+}
 
 impl Pushes {
-    /// Tells what happens to the tables of `chat`.
-    pub fn new(chat: Chat) -> Self {
-        Self(chat)
+    /// Tells what happens to the tables of `chat` in one of its shards; there
+    /// is a first one, 0, in any case.
+    pub fn new(chat: Chat, shard: usize) -> Self {
+        Self { chat, shard, moved: AtomicU64::new(0) }
+    }
+
+    /// Whether rows of a room are the shard's to tell. What comes from the log
+    /// again after a crash may be of a room that has moved on.
+    async fn is_told_here(&self, push: &Push) -> bool {
+        let shards = &self.chat.0.shards;
+        let is_here = || shards.of(push.room).is_ok_and(|shard| shard == self.shard);
+        if !shards.is_spread() || is_here() {
+            return true;
+        }
+        // More likely the map is old: whoever wrote this was not refused.
+        if let Err(error) = Box::pin(shards.reload()).await {
+            tracing::warn!(%error, "cannot read the map of the chat's shards");
+            return true;
+        }
+        is_here()
     }
 }
 
 impl Pushes {
     async fn look(&self) {
-        for attempt in 1..=ATTEMPTS {
-            match Box::pin(self.0.look()).await {
-                Ok(State::Off) if self.0.config().mode == Mode::On => {
+        let mut attempt = 1;
+        loop {
+            match Box::pin(self.chat.look()).await {
+                Ok(State::Off) if self.chat.config().mode == Mode::On => {
                     tracing::error!("there is no chat in the database: run rowcast migrate --chat");
                     return;
                 }
                 Ok(_) => return,
-                Err(error) => tracing::warn!(%error, attempt, "cannot see whether there is a chat"),
+                Err(error) if attempt == 1 => {
+                    tracing::warn!(%error, "cannot see whether there is a chat, trying again");
+                }
+                Err(_) => {}
             }
-            tokio::time::sleep(PAUSE).await;
+            // What was known before holds. If nothing was, whatever came now
+            // would be told to nobody and never come again.
+            if attempt >= ATTEMPTS && self.chat.state() != State::Unknown {
+                return;
+            }
+            attempt += 1;
+            tokio::select! {
+                () = self.chat.0.drain.started() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 }
@@ -58,22 +99,33 @@ impl Pushes {
 impl ChangeSink for Pushes {
     async fn started(&self, start: Start) {
         self.look().await;
-        if start.gap.is_some() && self.0.state() == State::On {
+        if start.gap.is_some() && self.chat.state() == State::On {
             // What happened meanwhile is not told any more: clients are to ask.
-            for room in self.0.0.joined.rooms() {
-                self.0.say(room, "chat:resync", "{}", None);
+            let shards = &self.chat.0.shards;
+            let is_of_another =
+                |room: &Uuid| shards.of(*room).is_ok_and(|shard| shard != self.shard);
+            let rooms = self.chat.0.joined.rooms().into_iter();
+            for room in rooms.filter(|room| !is_of_another(room)) {
+                self.chat.resync(room);
             }
         }
     }
 
     async fn deliver(&self, batch: &Batch) {
-        if self.0.state() != State::On {
+        self.chat.until_mapped().await;
+        if self.chat.state() != State::On {
             return;
         }
         for change in &batch.changes {
-            if let Some(meaning) = rows::read(change, None) {
-                Box::pin(self.0.tell(change, meaning)).await;
+            if rows::is_move(change) {
+                self.moved.store(batch.commit.0, Ordering::Relaxed);
             }
+            // Rows that come or go with their room: nothing happened to it.
+            if self.moved.load(Ordering::Relaxed) == batch.commit.0 {
+                continue;
+            }
+            let Some(meaning) = rows::read(change, None) else { continue };
+            Box::pin(self.tell(change, meaning)).await;
         }
     }
 
@@ -86,36 +138,48 @@ pub(super) fn shut_down(subscriber: &Arc<Subscriber>, key: &Key) {
     subscriber.outbox.shut_down(subscriber.id, reason);
 }
 
-impl Chat {
+impl Pushes {
     async fn tell(&self, change: &Change, meaning: Meaning) {
+        let chat = &self.chat;
         match meaning {
-            Meaning::Push(push) => self.push(&push),
-            Meaning::Receipt(push) => {
+            Meaning::Push(push) if self.is_told_here(&push).await => chat.push(&push),
+            Meaning::Receipt(push) if self.is_told_here(&push).await => {
                 // In a crowd everybody's receipts would drown the messages.
-                let most = usize::try_from(self.0.config.receipts_room_size).unwrap_or(usize::MAX);
-                if self.0.hub.count(&self.key(push.room)) <= most {
-                    self.push(&push);
+                let most = usize::try_from(chat.0.config.receipts_room_size).unwrap_or(usize::MAX);
+                if chat.0.hub.count(&chat.key(push.room)) <= most {
+                    chat.push(&push);
                 }
             }
-            Meaning::Left { user, push } => {
-                self.0.joined.remove(push.room, user, |seat| {
-                    self.0.hub.leave(&seat.key, &seat.subscriber);
+            Meaning::Left { user, push } if self.is_told_here(&push).await => {
+                chat.0.joined.remove(push.room, user, |seat| {
+                    chat.0.hub.leave(&seat.key, &seat.subscriber);
                     shut_down(&seat.subscriber, &seat.key);
                 });
-                self.stop_typing(push.room, user);
-                self.push(&push);
+                chat.stop_typing(push.room, user);
+                chat.push(&push);
             }
-            Meaning::Incomplete { message, version } => {
-                // Without that version it changed again: that change tells it all.
-                if let Some(content) = self.content(message, version).await
-                    && let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
+            Meaning::Incomplete { room, message, version } => {
+                let content = match chat.content(self.shard, message, version).await {
+                    Ok(Some(content)) => content,
+                    // It changed again: that change tells it all.
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "a message cannot be read");
+                        return chat.resync(room);
+                    }
+                };
+                if let Some(Meaning::Push(push)) = rows::read(change, Some(&content))
+                    && self.is_told_here(&push).await
                 {
-                    self.push(&push);
+                    chat.push(&push);
                 }
             }
+            Meaning::Push(_) | Meaning::Receipt(_) | Meaning::Left { .. } => {}
         }
     }
+}
 
+impl Chat {
     fn push(&self, push: &Push) {
         let message = push::fanout(push.event, push.payload.clone());
         let key = self.key(push.room);
@@ -124,13 +188,22 @@ impl Chat {
         self.0.series.pushed(push.event);
     }
 
+    /// Has the clients of a room ask for what they may have missed.
+    fn resync(&self, room: Uuid) {
+        self.say(room, "chat:resync", "{}", None);
+    }
+
     /// A message's content as JSON text, if it still has that version.
-    async fn content(&self, message: Uuid, version: i64) -> Option<String> {
+    async fn content(
+        &self,
+        shard: usize,
+        message: Uuid,
+        version: i64,
+    ) -> Result<Option<String>, ChatError> {
         let query = format!(
             "select coalesce(to_jsonb(content)::text, 'null') from public.messages \
              where id = '{message}' and version = {version}"
         );
-        let rows = Box::pin(self.ask(&query)).await;
-        rows.inspect_err(|error| tracing::warn!(%error, "a message cannot be read")).ok()?.pop()
+        Ok(Box::pin(self.ask(shard, &query)).await?.pop())
     }
 }

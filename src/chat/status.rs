@@ -7,7 +7,7 @@
 //! a few queries, and a socket that comes right back is nothing at all.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -180,8 +180,14 @@ impl Chat {
             return Err(ChatError::bad_request(text));
         }
         let function = Function::new("shared_users").uuids(users);
-        let json = Box::pin(self.call(caller, &function)).await?;
-        let shared: Vec<Uuid> = serde_json::from_str(&json).unwrap_or_default();
+        self.require()?;
+        let sql = function.sql();
+        let lists = Box::pin(self.ask_all_as(caller, &sql)).await?;
+        let shared: BTreeSet<Uuid> = lists
+            .iter()
+            .filter_map(|json| serde_json::from_str::<Vec<Uuid>>(json).ok())
+            .flatten()
+            .collect();
         let list: Vec<String> =
             shared.into_iter().map(|user| json_of(user, self.0.status.of(user))).collect();
         Ok(format!("[{}]", list.join(",")))
@@ -215,19 +221,27 @@ impl Chat {
         }
     }
 
-    async fn rooms_of(&self, changes: &[(Uuid, Told)]) -> Result<Vec<Rooms>, ChatError> {
+    async fn rooms_of(
+        &self,
+        changes: &[(Uuid, Told)],
+    ) -> Result<HashMap<Uuid, BTreeSet<Uuid>>, ChatError> {
         let ids: Vec<String> = changes.iter().map(|(user, _)| user.to_string()).collect();
         let query = format!(
             "select jsonb_build_object('user_id', u, 'rooms', chat.rooms_of(u))::text \
              from unnest('{{{}}}'::uuid[]) u",
             ids.join(",")
         );
-        let rows = self.ask(&query).await?;
-        Ok(rows.iter().filter_map(|row| serde_json::from_str(row).ok()).collect())
+        let rows = Box::pin(self.ask_all(&query)).await?;
+        let mut all: HashMap<Uuid, BTreeSet<Uuid>> = HashMap::new();
+        for row in &rows {
+            let Ok(Rooms { user_id, rooms }) = serde_json::from_str(row) else { continue };
+            all.entry(user_id).or_default().extend(rooms);
+        }
+        Ok(all)
     }
 
-    fn tell_status(&self, changes: &[(Uuid, Told)], rooms: &[Rooms]) {
-        for Rooms { user_id, rooms } in rooms {
+    fn tell_status(&self, changes: &[(Uuid, Told)], rooms: &HashMap<Uuid, BTreeSet<Uuid>>) {
+        for (user_id, rooms) in rooms {
             let Some((user, told)) = changes.iter().find(|(user, _)| user == user_id) else {
                 continue;
             };

@@ -4,9 +4,10 @@ use thiserror::Error;
 
 use crate::{
     app::{AppError, DatabaseError},
+    chat::MoveError,
     config::ConfigError,
     telemetry,
-    tenants::migrations::MigrateError,
+    tenants::{chat_shards::ShardError, migrations::MigrateError},
 };
 
 /// One plain sentence and the next step.
@@ -74,6 +75,48 @@ impl From<MigrateError> for Failure {
     }
 }
 
+impl From<ShardError> for Failure {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::Connect { shard, source } => Self::new(
+                format!(
+                    "Cannot connect to shard {shard} of the chat: {}.",
+                    telemetry::reason(&source)
+                ),
+                "check that place in ROWCAST_CHAT_SHARDS and try again.",
+            ),
+            ShardError::Migrate { shard, source } => {
+                let failure = Self::from(source);
+                Self::new(format!("Shard {shard} of the chat: {}", failure.what), failure.next)
+            }
+        }
+    }
+}
+
+impl From<MoveError> for Failure {
+    fn from(error: MoveError) -> Self {
+        let (what, next) = (
+            format!("{}.", telemetry::reason(&error)),
+            match &error {
+                MoveError::Connect { .. } => {
+                    "check that place in ROWCAST_CHAT_SHARDS and try again."
+                }
+                MoveError::Busy => "try again when it has finished.",
+                MoveError::Silent { .. } => {
+                    "start the server, or drop the slot if it is not used any more."
+                }
+                MoveError::NoShard(_) | MoveError::UnderWay { .. } => {
+                    "rowcast chat buckets shows where buckets are."
+                }
+                MoveError::Sql { .. } => {
+                    "mend what the message names and run the same command again, which goes on or says what is done."
+                }
+            },
+        );
+        Self::new(what, next)
+    }
+}
+
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         match error {
@@ -99,6 +142,7 @@ impl From<AppError> for Failure {
             }
             // What keeps `migrate` from working keeps `serve`, in the same words.
             AppError::Database(DatabaseError::Migrate(error)) => error.into(),
+            AppError::Database(DatabaseError::Shard(error)) => error.into(),
             AppError::Database(error @ DatabaseError::Connect(_)) => Self::new(
                 format!("The database is not ready for us: {}.", telemetry::reason(&error)),
                 "check DATABASE_URL (or --db-url), or DB_HOST, DB_USER and so on.",

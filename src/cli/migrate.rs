@@ -5,6 +5,7 @@ use crate::{
     config::{Overrides, Resolved, env::Env},
     tenants::{
         chat_schema::Chat,
+        chat_shards,
         migrations::{self, Options, Report},
     },
 };
@@ -34,12 +35,19 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
     let resolved = Resolved::read(&Env, &overrides)?;
     let create_roles = resolved.flag("ROWCAST_CREATE_ROLES")?;
-    let mut client = connect(&resolved.database()?).await?;
     let publication = resolved.value("ROWCAST_PUBLICATION").unwrap_or_default().to_owned();
     let chat = args.chat.then_some(Chat { publication, general_room: false });
-    let report = migrations::run(&mut client, &Options { create_roles, chat }).await?;
-    screen::line(describe(&report, args.chat));
-    Ok(())
+    let shards = if args.chat { resolved.chat_shards()? } else { Vec::new() };
+    let mut client = connect(&resolved.database()?).await?;
+    // With shards, the chat is there and not in the tenant's database.
+    let own = chat.clone().filter(|_| shards.is_empty());
+    let has_chat = own.is_some();
+    let report = migrations::run(&mut client, &Options { create_roles, chat: own }).await?;
+    screen::line(describe(&report, has_chat));
+    let told = |shard, report: &Report| {
+        screen::line(format!("Shard {shard} of the chat:\n{}", describe(report, true)));
+    };
+    Ok(chat_shards::set_up(&shards, &Options { create_roles, chat }, told).await?)
 }
 
 /// One line for each thing, what was done now standing out.

@@ -10,6 +10,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::tables;
 
+mod chat;
 mod config;
 mod connect;
 mod dev;
@@ -52,6 +53,8 @@ enum Command {
     Serve(serve::Args),
     /// Install the SQL objects in the database and say what was done
     Migrate(migrate::Args),
+    /// Look at the chat's shards, and move rooms between them
+    Chat(chat::Args),
     /// Make a key for a client
     Token(token::Args),
     /// Run SQL in the database of rowcast dev, for want of psql
@@ -91,6 +94,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Serve(args) => block_on(serve::run(args)),
+        Command::Chat(args) => block_on(chat::run(args)),
         Command::Migrate(args) => block_on(migrate::run(args)),
         Command::Sql(args) => block_on(sql::run(args)),
         Command::Dev(args) => block_on(dev::run(args)),

@@ -6,7 +6,10 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{ConfigError, parse::parse_bool, resolve::Resolved};
-use crate::postgres::connect::{ConnectConfig, SslMode};
+use crate::{
+    chat,
+    postgres::connect::{ConnectConfig, SslMode},
+};
 
 /// The parts of a `postgres://` URL that are present.
 #[derive(Default)]
@@ -109,6 +112,35 @@ impl Resolved {
         })
     }
 
+    /// How to reach the shards of the chat, in their order. What a URL leaves out
+    /// is as by default, but TLS as for the tenant's database.
+    ///
+    /// # Errors
+    /// If a URL has the wrong form, or the names of their slots are too long.
+    pub fn chat_shards(&self) -> Result<Vec<ConnectConfig>, ConfigError> {
+        let name = "ROWCAST_CHAT_SHARDS";
+        let urls = self.value(name).unwrap_or_default().split(',').map(str::trim);
+        let mut shards = Vec::new();
+        for url in urls.filter(|url| !url.is_empty()) {
+            if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+                return Err(bad(name, "postgres:// URLs separated by commas"));
+            }
+            let config = self.of_url(name, url)?.database()?;
+            if shards.contains(&config) {
+                return Err(ConfigError::Conflict(format!("{name} has one database twice")));
+            }
+            shards.push(config);
+        }
+        let longest = chat::slot_name(&self.slot_name()?, shards.len().saturating_sub(1));
+        if !shards.is_empty() && longest.len() > 63 {
+            return Err(ConfigError::Conflict(format!(
+                "the slot of a shard would be {longest}, but PostgreSQL allows 63 characters: \
+                 shorten ROWCAST_SLOT_NAME or SLOT_NAME_SUFFIX"
+            )));
+        }
+        Ok(shards)
+    }
+
     fn ssl_mode(&self) -> Result<SslMode, ConfigError> {
         let root = self.value("DB_SSL_CA_CERT");
         let mode = match self.value("ROWCAST_DB_SSL_MODE") {
@@ -194,6 +226,27 @@ mod tests {
             SslMode::VerifyCa
         );
         assert!(database(&[("DB_SSL", "false"), ("DB_SSL_CA_CERT", "/ca")]).is_err());
+    }
+
+    #[test]
+    fn shards_are_urls_of_their_own() {
+        let shards = |list: &'static str| {
+            let values = [
+                ("DATABASE_URL", "postgres://me:pw@h:1/d?sslmode=disable"),
+                ("ROWCAST_CHAT_SHARDS", list),
+            ];
+            let strings: BTreeMap<&str, &str> = values.into_iter().collect();
+            Resolved::read(&strings, &Overrides::default())?.chat_shards()
+        };
+        let two = shards("postgres://a:x%2Cy@one/chat, postgres://two:99/").unwrap();
+        assert_eq!((two[0].host.as_str(), two[0].password.as_deref()), ("one", Some("x,y")));
+        assert_eq!((two[1].port, two[1].user.as_str()), (99, "supabase_admin"));
+        assert_eq!((&two[1].password, two[1].ssl_mode), (&None, SslMode::Disable));
+        assert!(shards("").unwrap().is_empty());
+        for wrong in ["postgres://u:hunter2@h/d,mysql://h", "postgres://h/d,postgres://h/d"] {
+            let error = shards(wrong).unwrap_err().to_string();
+            assert!(error.contains("ROWCAST_CHAT_SHARDS") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl Resolved {
                 publication_check: self.millis("ROWCAST_PUBLICATION_CHECK_MS")?,
             },
             chat: self.chat()?,
+            chat_shards: self.chat_shards()?,
             log: LogSettings {
                 level: self.parsed("LOG_LEVEL")?,
                 format: self.value("ROWCAST_LOG_FORMAT").map(|format| match format {
@@ -202,7 +203,11 @@ impl Resolved {
         })
     }
 
-    fn slot_name(&self) -> Result<String, ConfigError> {
+    /// The name of the tenant's replication slot.
+    ///
+    /// # Errors
+    /// If it is too long.
+    pub fn slot_name(&self) -> Result<String, ConfigError> {
         let mut name: String = self.parsed("ROWCAST_SLOT_NAME")?;
         if let Some(suffix) = self.value("SLOT_NAME_SUFFIX") {
             name = format!("{name}_{suffix}");

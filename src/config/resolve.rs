@@ -137,6 +137,25 @@ impl Resolved {
         self.entry(name)?.value.as_deref()
     }
 
+    /// The same settings with another database, that of a URL.
+    pub(super) fn of_url(&self, source: &str, url: &str) -> Result<Self, ConfigError> {
+        let mut other = self.clone();
+        for entry in &mut other.entries {
+            if ["DB_HOST", "DB_PORT", "DB_USER", "DB_NAME"].contains(&entry.knob.name) {
+                entry.value = Some(entry.knob.default.to_owned());
+            } else if entry.knob.name == "DB_PASSWORD" {
+                entry.value = None;
+            }
+        }
+        for (name, value) in DatabaseUrl::parse(url, source)?.parts() {
+            let entry = other.entries.iter_mut().find(|entry| entry.knob.name == name);
+            let Some(entry) = entry else { continue };
+            check(entry.knob, &format!("the part of {source} for {name}"), &value)?;
+            entry.value = Some(value);
+        }
+        Ok(other)
+    }
+
     /// Puts the parts of `DATABASE_URL` in the place of `DB_*`.
     fn spread_url(&mut self) -> Result<(), ConfigError> {
         let Some(entry) = self.entry("DATABASE_URL") else { return Ok(()) };

@@ -33,6 +33,8 @@ pub struct Settings {
     pub changes: ChangeSettings,
     /// Rooms and their messages.
     pub chat: chat::Config,
+    /// The databases over which rooms are spread; none for the tenant's alone.
+    pub chat_shards: Vec<ConnectConfig>,
     /// Logs.
     pub log: LogSettings,
 }

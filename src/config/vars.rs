@@ -175,6 +175,8 @@ pub static KNOBS: &[Knob] = &[
 
     Knob::new(Chat, "ROWCAST_CHAT", Kind::Choice(&["auto", "on", "off"]), "auto",
         "Whether there is a chat: `auto`, where the database has its tables (`rowcast migrate --chat`); `on`, and the server does not start without them; `off`."),
+    Knob::new(Chat, "ROWCAST_CHAT_SHARDS", Kind::List, "",
+        "Databases over which rooms are spread, as URLs separated by commas (a comma in a password is `%2C`). Shards keep their places: more are added at the end. Unset, the chat is in the tenant's database.").secret(),
     Knob::new(Chat, "ROWCAST_CHAT_MESSAGE_CHARACTERS", Kind::Number { min: 1, max: 10_000, unit: "characters" }, "10000",
         "Longest message."),
     Knob::new(Chat, "ROWCAST_CHAT_RECEIPTS_ROOM_SIZE", Kind::Number { min: 0, max: 1_000_000, unit: "members" }, "100",

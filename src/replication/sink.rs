@@ -56,6 +56,33 @@ impl<A: ChangeSink, B: ChangeSink> ChangeSink for (A, B) {
     }
 }
 
+/// A sink that may be absent.
+impl<S: ChangeSink> ChangeSink for Option<S> {
+    async fn started(&self, start: Start) {
+        if let Some(sink) = self {
+            sink.started(start).await;
+        }
+    }
+
+    async fn deliver(&self, batch: &Batch) {
+        if let Some(sink) = self {
+            sink.deliver(batch).await;
+        }
+    }
+
+    async fn deliver_all(&self, batches: &[Batch]) {
+        if let Some(sink) = self {
+            sink.deliver_all(batches).await;
+        }
+    }
+
+    fn interrupted(&self) {
+        if let Some(sink) = self {
+            sink.interrupted();
+        }
+    }
+}
+
 /// How a stream starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {

@@ -82,7 +82,7 @@ impl Socket {
         let (topic, services) = (key.topic.clone(), Arc::clone(&self.context.services));
         if let Some(caller) = candidate.caller(&self.context) {
             return self.ask(topic, None, async move {
-                let read = services.authorizer.read(caller).await;
+                let read = services.policies.read(caller).await;
                 if read.is_ok()
                     && let Some(reached) = services.hub.reach(&key)
                 {
@@ -263,18 +263,20 @@ impl Socket {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &channel.claims);
-                let authorizer = self.context.services.authorizer.clone();
-                self.ask(name, message, async move {
-                    Answer::Write(id, authorizer.write(caller).await)
-                });
+                let policies = self.context.services.policies.clone();
+                self.ask(
+                    name,
+                    message,
+                    async move { Answer::Write(id, policies.write(caller).await) },
+                );
             }
             Step::AskRead { token, claims } => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &claims);
-                let authorizer = self.context.services.authorizer.clone();
+                let policies = self.context.services.policies.clone();
                 self.ask(name, None, async move {
-                    Answer::Read(id, (token, claims), authorizer.read(caller).await)
+                    Answer::Read(id, (token, claims), policies.read(caller).await)
                 });
             }
         }

@@ -14,6 +14,7 @@ pub mod handlers;
 pub mod join;
 pub mod metrics;
 pub mod permission;
+mod policies;
 pub mod refusal;
 pub mod socket;
 pub mod tasks;
@@ -27,7 +28,6 @@ pub mod writer;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    authorization::Authorizer,
     broadcast::{Broadcasts, Messages},
     chat::Chat,
     hub::topics::Hub,
@@ -40,6 +40,7 @@ use crate::{
 pub use self::{
     context::Credentials,
     metrics::{Metrics, TenantMetrics},
+    policies::Policies,
     socket::Socket,
 };
 
@@ -59,7 +60,7 @@ pub struct Services {
     /// Who is present.
     pub presence: Arc<Tracker>,
     /// Asks the policies of private topics.
-    pub authorizer: Authorizer,
+    pub policies: Policies,
     /// Subscriptions to database changes.
     pub changes: PostgresChanges,
     /// Counters.

@@ -14,7 +14,7 @@ use crate::{
     auth::{Keys, jwt::sign},
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
-    chat::{self, Chat},
+    chat::{self, Chat, Shards},
     hub::topics::Hub,
     postgres::{
         connect::{ConnectConfig, SslMode},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 use super::{
-    Config, Credentials, Metrics, Services, Socket,
+    Config, Credentials, Metrics, Policies, Services, Socket,
     transport::{Gone, Incoming, Transport},
 };
 
@@ -104,7 +104,11 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
     let from_database =
         DatabaseBroadcasts::new(Arc::clone(&tenant), Arc::clone(&hub), day, series.clone());
     Arc::new(Services {
-        authorizer: Authorizer::new(no_pool(), authorization::Config::default()),
+        policies: Policies::new(
+            Authorizer::new(no_pool(), authorization::Config::default()),
+            Vec::new(),
+            no_chat(&hub, &tenant),
+        ),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages {
             readiness: Some(from_database.readiness()),
@@ -127,7 +131,14 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
 fn no_chat(hub: &Arc<Hub>, tenant: &Arc<Tenant>) -> Chat {
     let config = chat::Config { mode: chat::Mode::Off, ..chat::Config::default() };
     let series = chat::Metrics::register(&mut Registry::default()).tenant("t");
-    Chat::new(config, no_pool(), Arc::clone(hub), Arc::clone(tenant), Drain::new(), series)
+    Chat::new(
+        config,
+        Shards::one(no_pool()),
+        Arc::clone(hub),
+        Arc::clone(tenant),
+        Drain::new(),
+        series,
+    )
 }
 
 fn no_changes() -> PostgresChanges {

@@ -23,6 +23,7 @@ const SET: Set = Set {
         ("0008_rooms", include_str!("../../sql/chat/0008_rooms.sql")),
         ("0009_reading", include_str!("../../sql/chat/0009_reading.sql")),
         ("0010_grants", include_str!("../../sql/chat/0010_grants.sql")),
+        ("0011_shards", include_str!("../../sql/chat/0011_shards.sql")),
     ],
 };
 

@@ -168,12 +168,16 @@ pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, M
         {
             Err(MigrateError::Locked)
         }
-        Err(MigrateError::Failed { source, .. })
-            if source.code().is_some_and(|code| code.code() == REFUSED) =>
-        {
-            Err(MigrateError::Refused(reason(&source)))
-        }
+        Err(MigrateError::Failed { file, source }) => Err(refused_or_failed(file, source)),
         result => result,
+    }
+}
+
+/// An error of a file; what the SQL itself refuses speaks for itself.
+pub(super) fn refused_or_failed(file: &'static str, source: pg::Error) -> MigrateError {
+    match source.code().is_some_and(|code| code.code() == REFUSED) {
+        true => MigrateError::Refused(reason(&source)),
+        false => MigrateError::Failed { file, source },
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod chat_schema;
+pub mod chat_shards;
 pub mod janitor;
 mod ledger;
 pub mod limits;

@@ -56,7 +56,7 @@ impl Call {
     ) -> Vec<Result<Rights, AuthorizeError>> {
         let headers = Secret::new(as_object(&self.head.headers));
         let questions = topics.iter().map(|topic| {
-            services.authorizer.write(Caller {
+            services.policies.write(Caller {
                 topic: topic.sub_topic().into(),
                 claims: self.claims.clone(),
                 headers: headers.clone(),

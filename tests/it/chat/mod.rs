@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use crate::support::postgres::Postgres;
 
+mod faults;
 mod install;
 mod members;
 mod messages;
 mod reading;
 mod security;
 mod sequence;
+mod shards;
 
 /// The room of most tests.
 const ROOM: &str = "10000000-0000-4000-8000-000000000000";

@@ -20,7 +20,7 @@ use rowcast::{
 use serde_json::{Value, json};
 
 use super::{Bench, Channel};
-use crate::support::eventually;
+use crate::support::{dice::Dice, eventually};
 
 const SETUP: &str = "
     create schema auth; grant usage on schema auth to public;
@@ -67,18 +67,7 @@ const SETUP: &str = "
 const ROLES: &[&str] =
     &["authenticated", "authenticated", "anon", "service_role", "member", "holder", "loner"];
 
-/// Splitmix64: a case must come out the same from its seed alone.
-pub(super) struct Dice(pub(super) u64);
-
 impl Dice {
-    pub(super) fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
-    }
-
     fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.roll(choices.len())]
     }

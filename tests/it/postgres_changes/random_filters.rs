@@ -13,8 +13,8 @@ use rowcast::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, oracle::Dice, parsed};
-use crate::support::eventually;
+use super::{Bench, parsed};
+use crate::support::{dice::Dice, eventually};
 
 const ROWS: usize = 40;
 

@@ -1,9 +1,12 @@
 //! Pushes: every writer's, in order, none lost over an absence.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{World, user};
+use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_insert_is_as_good_as_a_verb() {
@@ -44,6 +47,25 @@ async fn a_content_that_the_log_leaves_out_is_read_from_the_table() {
     let message = here.hears("message_updated").await["message"].clone();
     assert_eq!(message["content"], json!(text));
     assert!(message["edited_at"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_cannot_be_read_is_to_be_asked_for() {
+    let world = World::start().await;
+    let ada = user("Ada");
+    let room = world.room(&[&ada]).await;
+    let mut here = world.enter(&ada, room).await;
+    world.run("alter table messages alter column content set storage external").await;
+    here.does("send", json!({ "id": Uuid::new_v4(), "content": "x".repeat(9_000) })).await;
+    // The log names the table as it was; when the content is read it is gone.
+    world
+        .run(
+            "alter table messages disable trigger user; \
+             begin; update messages set edited_at = now(); \
+             alter table messages rename to hidden; commit",
+        )
+        .await;
+    assert_eq!(here.hears("resync").await, json!({}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,4 +122,35 @@ async fn row_changes_go_on_beside_it() {
     plain.subscribe("realtime:plain", binding).await;
     here.send("both").await;
     assert_eq!(plain.change("realtime:plain").await["record"]["content"], "both");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_a_free_connection_delays_the_chat_and_does_not_end_it() {
+    let mut world = World::start().await;
+    let ada = user("Ada");
+    let room = world.room(&[&ada]).await;
+    world.server.kill9().await;
+    // The stream has connections of its own, and starts.
+    let mut crowd = Vec::new();
+    while let Some(client) = world.postgres.try_client_over_socket().await {
+        crowd.push(client);
+    }
+    world.server.resume().await;
+    // For longer than it takes to give up where the answer is known.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(world.ask(&ada, "GET", "/rooms", Value::Null).await.status, 503);
+    drop(crowd);
+    let path = format!("/rooms/{room}");
+    eventually("the chat is there", async || {
+        (world.ask(&ada, "GET", &path, Value::Null).await.status == 200).then_some(())
+    })
+    .await;
+    let mut here = world.enter(&ada, room).await;
+    world
+        .run(&format!(
+            "insert into messages (room_id, sender_id, content) values ('{room}', '{}', 'psql')",
+            ada.id
+        ))
+        .await;
+    assert_eq!(here.hears("message").await["message"]["content"], "psql");
 }

@@ -56,7 +56,10 @@ impl World {
     }
 
     pub async fn start_with(env: &[(&str, &str)]) -> Self {
-        let postgres = Postgres::start(&[]).await;
+        Self::on(Postgres::start(&[]).await, env).await
+    }
+
+    pub async fn on(postgres: Postgres, env: &[(&str, &str)]) -> Self {
         let mut sql = postgres.client().await;
         let publication = "supabase_realtime".to_owned();
         let chat = Some(Chat { publication, general_room: false });
@@ -183,8 +186,9 @@ impl Room {
         let backlog = self.client.settled().await;
         let pushes = backlog.iter().filter(|message| message.event == "broadcast");
         let events = pushes.filter_map(|message| message.payload["event"].as_str());
-        // Who is online, and who was taken in before, is told when it is told.
-        let late = ["chat:status", "chat:member"];
+        // Who is online, and who was taken in before, is told when it is told; that
+        // the slot is new may come after the first joins.
+        let late = ["chat:status", "chat:member", "chat:resync"];
         events.filter(|event| !late.contains(event)).map(str::to_owned).collect()
     }
 }

@@ -93,8 +93,22 @@ impl Client {
         }
     }
 
+    /// A socket of a server that may be gone, version 2; none if it is.
+    pub async fn dial(address: &str, key: &str) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let url = format!("ws://{address}/socket/websocket?apikey={key}&vsn=2.0.0");
+        let (socket, _) = client_async(url, stream).await.ok()?;
+        let (join_refs, backlog) = (HashMap::new(), VecDeque::new());
+        Some(Self { socket, vsn: Vsn::V2, last_ref: 0, join_refs, backlog })
+    }
+
     /// Sends a message and returns its reference.
     pub async fn push(&mut self, topic: &str, event: &str, payload: Value) -> Value {
+        self.try_push(topic, event, payload).await.unwrap()
+    }
+
+    /// The same on a socket that may be closed; none if it is.
+    pub async fn try_push(&mut self, topic: &str, event: &str, payload: Value) -> Option<Value> {
         self.last_ref += 1;
         let reference = json!(self.last_ref.to_string());
         if event == "phx_join" {
@@ -108,8 +122,8 @@ impl Client {
             }
             Vsn::V2 => json!([join_ref, reference, topic, event, payload]),
         };
-        self.send(Frame::text(frame.to_string())).await;
-        reference
+        self.socket.send(Frame::text(frame.to_string())).await.ok()?;
+        Some(reference)
     }
 
     /// Sends any frame.
@@ -203,7 +217,8 @@ impl Client {
         }
     }
 
-    async fn read(&mut self) -> Result<Message, Option<u16>> {
+    /// The next message off the socket, or the code with which it was closed, if it had one.
+    pub async fn read(&mut self) -> Result<Message, Option<u16>> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Frame::Text(text))) => return Ok(self.parse(text.as_str())),

@@ -1,6 +1,7 @@
 //! What tests share.
 
 pub mod client;
+pub mod dice;
 pub mod postgres;
 pub mod redis;
 pub mod server;

@@ -148,6 +148,17 @@ impl Postgres {
         self.wait_gone().await;
     }
 
+    /// Kills all its processes, whatever they are doing.
+    pub async fn kill9_all(&mut self) {
+        let main = self.child.as_mut().unwrap();
+        let others = children(main.id());
+        main.kill().unwrap();
+        for pid in others {
+            let _ = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status();
+        }
+        self.wait_gone().await;
+    }
+
     async fn wait_gone(&mut self) {
         let mut child = self.child.take().unwrap();
         eventually("postgres exits", async || child.try_wait().unwrap()).await;
@@ -220,7 +231,8 @@ impl Postgres {
         self.try_client_over_socket().await.unwrap()
     }
 
-    async fn try_client_over_socket(&self) -> Option<Client> {
+    /// The same if it has a connection left.
+    pub async fn try_client_over_socket(&self) -> Option<Client> {
         let host = self.dir.path().to_str().unwrap().to_owned();
         let config = ConnectConfig { host, ..self.config() };
         connect(&config, &SessionConfig::new("test")).await.ok()
@@ -254,6 +266,13 @@ fn free_port() -> u16 {
         .map(|step| u16::try_from(10_000 + (start + step) % 20_000).unwrap())
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
+}
+
+/// The processes that this one has started.
+fn children(of: u32) -> Vec<String> {
+    let path = format!("/proc/{of}/task/{of}/children");
+    let list = fs::read_to_string(path).expect("the kernel lists a process's children");
+    list.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The user that we are.

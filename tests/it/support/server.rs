@@ -168,31 +168,8 @@ impl Server {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Answer> {
-        let answer = timeout(PATIENCE, self.exchange(method, path, headers, body)).await;
+        let answer = timeout(PATIENCE, exchange(&self.address, method, path, headers, body)).await;
         answer.unwrap_or_else(|_| panic!("no end of the answer to {method} {path}"))
-    }
-
-    async fn exchange(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Option<Answer> {
-        let mut stream = TcpStream::connect(&self.address).await.ok()?;
-        // Version 1.0 asks for a plain body that ends with the connection.
-        let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.address);
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        stream.write_all(request.as_bytes()).await.ok()?;
-        stream.write_all(body).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, body: body.to_owned(), head: head.to_owned() })
     }
 }
 
@@ -206,6 +183,30 @@ impl Drop for Server {
             eprintln!("--- the server wrote:\n{}\n---", self.log());
         }
     }
+}
+
+/// One request to a server that may be gone; none if nobody answers.
+pub async fn exchange(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    // Version 1.0 asks for a plain body that ends with the connection.
+    let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    stream.write_all(request.as_bytes()).await.ok()?;
+    stream.write_all(body).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, body: body.to_owned(), head: head.to_owned() })
 }
 
 /// A database, a server on it, and somebody who changes rows.

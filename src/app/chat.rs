@@ -1,0 +1,91 @@
+//! The chat's databases: the tenant's alone, or shards, each with its own pool,
+//! stream and janitor.
+
+use std::sync::Arc;
+
+use super::{janitor as upkeep, pool_of, stream};
+use crate::{
+    authorization::{self, Authorizer},
+    chat::{self, Chat, Pushes, Shards},
+    config::Settings,
+    hub::topics::Hub,
+    postgres::pool::Pool,
+    replication::{self, Publication, worker::Worker},
+    runtime::Drain,
+    session::Policies,
+    telemetry::Registry,
+    tenants::{Tenant, janitor},
+};
+
+/// The chat and who is asked about its rooms.
+pub(super) struct Rooms {
+    pub(super) chat: Chat,
+    /// By shard; empty for the tenant's database alone.
+    authorizers: Vec<Authorizer>,
+}
+
+impl Rooms {
+    pub(super) fn open(
+        settings: &Settings,
+        hub: &Arc<Hub>,
+        tenant: &Arc<Tenant>,
+        drain: &Drain,
+        registry: &mut Registry,
+        pool: &Pool,
+    ) -> Self {
+        let size = settings.database.pool_size;
+        let pools: Vec<Pool> =
+            settings.chat_shards.iter().map(|connect| pool_of(settings, connect, size)).collect();
+        let authorizers = pools
+            .iter()
+            .map(|pool| Authorizer::new(pool.clone(), authorization::Config::default()))
+            .collect();
+        let shards = match pools.is_empty() {
+            true => Shards::one(pool.clone()),
+            false => Shards::spread(pools),
+        };
+        let series = chat::Metrics::register(registry).tenant(&tenant.name);
+        let (hub, tenant) = (Arc::clone(hub), Arc::clone(tenant));
+        let chat = Chat::new(settings.chat, shards, hub, tenant, drain.clone(), series);
+        Self { chat, authorizers }
+    }
+
+    /// What the tenant's stream tells of rooms, if they are there.
+    pub(super) fn pushes(&self) -> Option<Pushes> {
+        self.authorizers.is_empty().then(|| Pushes::new(self.chat.clone(), 0))
+    }
+
+    /// Starts what each shard has of its own.
+    pub(super) fn stream(
+        &self,
+        settings: &Settings,
+        drain: &Drain,
+        metrics: &replication::Metrics,
+        janitors: &janitor::Metrics,
+    ) {
+        if settings.chat.mode == chat::Mode::Off {
+            return;
+        }
+        for (shard, connect) in settings.chat_shards.iter().enumerate() {
+            let whose = format!("{}/chat-{shard}", settings.tenant.name);
+            let slot_name = chat::slot_name(&settings.replication.slot_name, shard);
+            let publication = settings.replication.publication.as_str();
+            let config = replication::Config {
+                tenant: whose.clone(),
+                connect: connect.clone(),
+                slot_name,
+                publications: vec![Publication::of_the_user(publication)],
+                ..stream(settings)
+            };
+            Worker::spawn(config, Pushes::new(self.chat.clone(), shard), drain, metrics);
+            if let Some(config) = upkeep(settings) {
+                let config = janitor::Config { connect: connect.clone(), tenant: whose, ..config };
+                janitor::spawn(config, drain, janitors);
+            }
+        }
+    }
+
+    pub(super) fn policies(&self, tenant: Authorizer) -> Policies {
+        Policies::new(tenant, self.authorizers.clone(), self.chat.clone())
+    }
+}
