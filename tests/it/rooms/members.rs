@@ -51,7 +51,11 @@ async fn those_there_hear_who_comes_and_changes() {
     let mut at_ada = world.enter(&ada, room).await;
     let invitation = json!({ "user_id": bob.id, "name": "Bob" });
     world.done(&ada, "POST", &format!("/rooms/{room}/members"), invitation).await;
-    let joined = at_ada.hears("member").await;
+    let mut joined = at_ada.hears("member").await;
+    if joined["user_id"] == json!(ada.id) {
+        // That she was taken in may be told after she is there.
+        joined = at_ada.hears("member").await;
+    }
     let expected =
         json!({ "user_id": bob.id, "name": "Bob", "role": "member", "change": "joined" });
     assert_eq!(joined, expected);
