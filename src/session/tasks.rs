@@ -7,6 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Rights},
+    chat::Ticket,
     hub::ChannelId,
     protocol::prepared::Frame,
     secret::Secret,
@@ -66,7 +67,7 @@ pub enum Answer {
     /// What a channel may send.
     Write(ChannelId, Permitted),
     /// What a channel may receive with a new token.
-    Read(ChannelId, (Secret, Claims), Permitted),
+    Read(ChannelId, (Secret, Claims, Ticket), Permitted),
 }
 
 impl Answer {

@@ -49,12 +49,7 @@ async fn act(who: &Who, room: Uuid, act: Act) -> Result<String, Refused> {
     ),
     responses(
         (status = 200, description = "The messages", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -80,13 +75,8 @@ pub(crate) async fn page(who: Who, Path(room): Path<Uuid>) -> Result<Response, R
     request_body(content = crate::http::openapi::ChatMessage, content_type = "application/json"),
     responses(
         (status = 201, description = "The message, or the first one of that id with `duplicate`", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
         (status = 409, description = "The id is somebody else's message", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -114,14 +104,9 @@ pub(crate) async fn send(
     request_body(content = crate::http::openapi::ChatEdit, content_type = "application/json"),
     responses(
         (status = 200, description = "The message", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
         (status = 409, description = "It has another version: `current_version`", body = crate::http::openapi::ChatRefusal),
         (status = 410, description = "The message is deleted", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -148,14 +133,8 @@ pub(crate) async fn edit(
     ),
     responses(
         (status = 200, description = "The message", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
         (status = 409, description = "It has another version: `current_version`", body = crate::http::openapi::ChatRefusal),
-        (status = 410, description = "The message is deleted", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -181,13 +160,8 @@ pub(crate) async fn delete(
     ),
     responses(
         (status = 200, description = "Done", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
         (status = 410, description = "The message is deleted", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -212,12 +186,7 @@ pub(crate) async fn react(
     ),
     responses(
         (status = 200, description = "Done", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -241,12 +210,7 @@ pub(crate) async fn unreact(
     ),
     responses(
         (status = 200, description = "The receipts", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -270,12 +234,7 @@ pub(crate) async fn receipts(
     request_body(content = crate::http::openapi::ChatCursors, content_type = "application/json"),
     responses(
         (status = 200, description = "Both cursors as they are now", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -308,12 +267,7 @@ pub(crate) async fn mark(
     ),
     responses(
         (status = 200, description = "The messages that changed; `limited` if there are more", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]

@@ -1,5 +1,7 @@
 //! What callers of the chat are told when nothing was done: `{code, message}`.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::Request,
     http::StatusCode,
@@ -7,10 +9,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use utoipa::{
+    IntoResponses, ToSchema as _,
+    openapi::{
+        Content, Ref, RefOr, ResponseBuilder, ResponsesBuilder, response::Response as Described,
+    },
+};
 
 use crate::{
     chat::{ChatError, Code},
-    http::error,
+    http::{error, openapi::ChatRefusal},
 };
 
 /// Why nothing was done.
@@ -51,6 +59,28 @@ impl IntoResponse for Refused {
         let mut response = error::json(status, &body);
         response.extensions_mut().insert(Coded);
         response
+    }
+}
+
+/// What every route of the chat may refuse with, for the description of the API.
+const ALWAYS: [(StatusCode, &str); 7] = [
+    (StatusCode::BAD_REQUEST, "Something has the wrong form"),
+    (StatusCode::UNAUTHORIZED, "No valid token"),
+    (StatusCode::FORBIDDEN, "The caller may not"),
+    (StatusCode::NOT_FOUND, "No such room or message, or not the caller's to see"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+    (StatusCode::SERVICE_UNAVAILABLE, "No database, or no chat in it"),
+];
+
+impl IntoResponses for Refused {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let body = || Content::new(Some(Ref::from_schema_name(ChatRefusal::name())));
+        let described = ALWAYS.map(|(status, text)| {
+            let response = ResponseBuilder::new().description(text);
+            (status.as_str().to_owned(), response.content("application/json", body()).build())
+        });
+        ResponsesBuilder::new().responses_from_iter(described).build().responses
     }
 }
 

@@ -20,12 +20,7 @@ use super::{Refused, Who, answer, ok, parse, topic_of};
     ),
     responses(
         (status = 200, description = "Done", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -44,13 +39,8 @@ pub(crate) async fn list(who: Who) -> Result<Response, Refused> {
     request_body(content = crate::http::openapi::ChatRoom, content_type = "application/json"),
     responses(
         (status = 201, description = "The room", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
         (status = 409, description = "The id is taken", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -71,12 +61,7 @@ pub(crate) async fn create(who: Who, body: Bytes) -> Result<Response, Refused> {
     ),
     responses(
         (status = 200, description = "The room", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -96,12 +81,7 @@ pub(crate) async fn show(who: Who, Path(room): Path<Uuid>) -> Result<Response, R
     ),
     responses(
         (status = 200, description = "Done", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -121,12 +101,7 @@ pub(crate) async fn join(who: Who, Path(room): Path<Uuid>) -> Result<Response, R
     ),
     responses(
         (status = 200, description = "Done", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -147,12 +122,7 @@ pub(crate) async fn leave(who: Who, Path(room): Path<Uuid>) -> Result<Response, 
     request_body(content = crate::http::openapi::ChatInvitation, content_type = "application/json"),
     responses(
         (status = 201, description = "The member", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -180,12 +150,7 @@ pub(crate) async fn invite(
     ),
     responses(
         (status = 200, description = "Done", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]
@@ -211,12 +176,7 @@ pub(crate) async fn remove(
     ),
     responses(
         (status = 200, description = "The members", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]

@@ -19,12 +19,7 @@ use super::{Refused, Who, ok};
     ),
     responses(
         (status = 200, description = "Their statuses", body = Object),
-        (status = 400, description = "Something has the wrong form", body = crate::http::openapi::ChatRefusal),
-        (status = 401, description = "No valid token", body = crate::http::openapi::ChatRefusal),
-        (status = 403, description = "The caller may not", body = crate::http::openapi::ChatRefusal),
-        (status = 404, description = "No such room or message, or not the caller's to see", body = crate::http::openapi::ChatRefusal),
-        (status = 429, description = "Too many requests", body = crate::http::openapi::ChatRefusal),
-        (status = 503, description = "No database, or no chat in it", body = crate::http::openapi::ChatRefusal),
+        Refused,
     ),
     security(("token" = []), ("apikey" = [])),
 )]

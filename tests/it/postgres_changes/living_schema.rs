@@ -385,9 +385,23 @@ async fn a_commit_that_is_not_visible_yet_is_waited_for() {
     // Such a commit is in the log, but waits for a standby before others see it.
     bench.sql("alter system set synchronous_standby_names = 'nobody'").await;
     bench.sql("select pg_reload_conf()").await;
-    eventually("the setting", async || {
-        let row = writer.query_one("show synchronous_standby_names", &[]).await.unwrap();
-        (row.get::<_, String>(0) == "nobody").then_some(())
+    let waiting = async || {
+        let sql = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        bench.client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    // The setting counts once a process of the server's own has read it.
+    let mut probe: Option<tokio::task::JoinHandle<_>> = None;
+    eventually("commits wait", async || {
+        if waiting().await > 0 {
+            return Some(());
+        }
+        if probe.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+            let client = bench.server.client().await;
+            probe = Some(rowcast::runtime::spawn("probe", async move {
+                client.batch_execute("select pg_logical_emit_message(true, 'probe', '')").await
+            }));
+        }
+        None
     })
     .await;
     let write = rowcast::runtime::spawn("writer", async move {
@@ -398,7 +412,7 @@ async fn a_commit_that_is_not_visible_yet_is_waited_for() {
             )
             .await
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    eventually("the write waits", async || (waiting().await > 1).then_some(())).await;
     assert!(!write.is_finished());
     bench.sql("alter system reset synchronous_standby_names").await;
     bench.sql("select pg_reload_conf()").await;

@@ -181,6 +181,17 @@ impl Room {
         self.client.wait(&name, fits).await.payload["payload"].clone()
     }
 
+    /// Waits for a `chat:member` about this user, and passes over others: who
+    /// was taken in before may be told after one has joined.
+    pub async fn hears_of_member(&mut self, user: &User, change: &str) -> Value {
+        loop {
+            let push = self.hears("member").await;
+            if push["user_id"] == json!(user.id) && push["change"] == change {
+                return push;
+            }
+        }
+    }
+
     /// The events of pushes that came and nobody waited for, in order.
     pub async fn heard(&mut self) -> Vec<String> {
         let backlog = self.client.settled().await;
