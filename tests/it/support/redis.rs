@@ -58,6 +58,13 @@ impl Redis {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
+    /// Has it do something, as an administrator would.
+    pub fn command(&self, words: &[&str]) {
+        let port = self.port.to_string();
+        let done = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// False if the server ended rather than come up.
     async fn try_start(&mut self) -> bool {
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
