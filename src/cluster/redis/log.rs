@@ -186,12 +186,11 @@ impl Log {
     ) -> Result<T, LogError> {
         let away = |error: RedisError| LogError::Away(error.into());
         let known = lock(connection).clone();
-        let mut open = match known {
-            Some(open) => open,
-            None => {
-                let open = self.connect().await.map_err(away)?;
-                lock(connection).insert(open).clone()
-            }
+        let mut open = if let Some(open) = known {
+            open
+        } else {
+            let open = self.connect().await.map_err(away)?;
+            lock(connection).insert(open).clone()
         };
         let answer = command.query_async::<Value>(&mut open).await.inspect_err(|error| {
             // What the server refuses is no fault of the connection.

@@ -89,8 +89,7 @@ fn a_batch_comes_out_as_it_went_in() {
 
 #[test]
 fn a_table_stays_the_same_until_it_is_described_anew() {
-    let (mut reader, batch) = (Reader::default(), batch());
-    let mut one = batch.clone();
+    let (mut reader, mut one) = (Reader::default(), batch());
     one.changes.truncate(1);
     let bytes = encode(&one);
     let version = |reader: &mut Reader, bytes: &Bytes| {

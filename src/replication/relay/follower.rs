@@ -128,13 +128,12 @@ impl<S: ChangeSink> Follower<S> {
     }
 
     async fn follow(&mut self, head: &Head) {
-        let start = match &mut self.reading {
-            Some(reading) => reading.follow(head),
-            None => {
-                let (reading, start) = Reading::begin(head, self.is_first);
-                self.reading = Some(reading);
-                Some(start)
-            }
+        let start = if let Some(reading) = &mut self.reading {
+            reading.follow(head)
+        } else {
+            let (reading, start) = Reading::begin(head, self.is_first);
+            self.reading = Some(reading);
+            Some(start)
         };
         let Some(reading) = &self.reading else { return };
         let epoch = reading.epoch();

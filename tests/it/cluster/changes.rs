@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use rowcast::runtime;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -78,7 +79,7 @@ impl Trio {
         let client = self.world.postgres.client().await;
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
         let (signal, count) = (Arc::clone(&stop), Arc::clone(&written));
-        let task = tokio::spawn(async move {
+        let task = runtime::spawn("writer", async move {
             while !signal.load(Ordering::Relaxed) {
                 let n = count.load(Ordering::Relaxed) + 1;
                 client.execute("insert into rows values ($1)", &[&n]).await.unwrap();
@@ -162,7 +163,7 @@ impl Listener {
     async fn has_all_or_was_told(&mut self, n: i64) {
         self.until(n).await;
         assert!(self.rows.is_sorted_by(|a, b| a < b), "{:?}", self.rows);
-        assert!(self.was_told || self.rows.len() as i64 == n, "{:?}", missing(&self.rows, n));
+        assert!(self.was_told || self.rows.iter().copied().eq(1..=n), "{:?}", missing(&self.rows, n));
     }
 }
 
