@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     auth::Claims,
     authorization::Rights,
+    chat::Ticket,
     hub::{ChannelId, Interest, Key, Subscriber},
     protocol::{
         Vsn,
@@ -90,6 +91,8 @@ pub enum Step {
         token: Secret,
         /// Its claims.
         claims: Claims,
+        /// From before the policies are asked.
+        ticket: Ticket,
     },
 }
 

@@ -272,13 +272,13 @@ impl Socket {
                     async move { Answer::Write(id, message, policies.write(caller).await) },
                 );
             }
-            Step::AskRead { token, claims } => {
+            Step::AskRead { token, claims, ticket } => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &claims);
                 let policies = self.context.services.policies.clone();
                 self.ask(name, async move {
-                    Answer::Read(id, (token, claims), policies.read(caller).await)
+                    Answer::Read(id, (token, claims, ticket), policies.read(caller).await)
                 });
             }
         }

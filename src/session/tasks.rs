@@ -7,6 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Rights},
+    chat::Ticket,
     hub::ChannelId,
     protocol::{message::Inbound, prepared::Frame},
     secret::Secret,
@@ -82,7 +83,7 @@ pub enum Answer {
     /// What a channel may send, and the message that waits for this.
     Write(ChannelId, Box<Inbound>, Permitted),
     /// What a channel may receive with a new token.
-    Read(ChannelId, (Secret, Claims), Permitted),
+    Read(ChannelId, (Secret, Claims, Ticket), Permitted),
 }
 
 impl Answer {

@@ -24,6 +24,7 @@ const SET: Set = Set {
         ("0009_reading", include_str!("../../sql/chat/0009_reading.sql")),
         ("0010_grants", include_str!("../../sql/chat/0010_grants.sql")),
         ("0011_shards", include_str!("../../sql/chat/0011_shards.sql")),
+        ("0012_closings", include_str!("../../sql/chat/0012_closings.sql")),
     ],
 };
 

@@ -83,10 +83,13 @@ pub fn handle(
     call: &Call<'_>,
 ) -> Step {
     let services = &context.services;
-    let longest = services.chat.config().message_characters;
+    let verb = Verb::parse(&call.event, call.payload);
+    if matches!(verb, Ok(Verb::Typing(_))) && channel.permissions.write.is_none() {
+        return Step::AskWrite;
+    }
     let verb = match services.tenant.meters.events.record(1) {
         true => Err(ChatError::rate_limited()),
-        false => Verb::parse(&call.event, call.payload, longest),
+        false => verb,
     };
     let outcome = |message, result| Outcome {
         is_waited_for: false,
@@ -113,7 +116,7 @@ pub fn handle(
             Step::Stay
         }
         Ok(Verb::Typing(typing)) => {
-            let Some(rights) = channel.permissions.write else { return Step::AskWrite };
+            let rights = channel.permissions.write.unwrap_or_default();
             let user = chat::user(&channel.claims).filter(|_| rights.broadcast);
             let result = user.ok_or_else(ChatError::not_a_member).map(|user| {
                 services.chat.typing(call.room, user, channel.id, channel.own, typing);
