@@ -71,7 +71,7 @@ pub enum MoveError {
         source: SessionError,
     },
     /// A statement failed.
-    #[error("shard {shard}: {}", crate::tenants::migrations::reason(.source))]
+    #[error("shard {shard}: {}", pg::words(.source))]
     Sql {
         /// Where.
         shard: usize,

@@ -20,7 +20,7 @@ use crate::{
         channel::{Channel, Step},
         context::Context,
         handlers::database::FromDatabase,
-        tasks::{Done, Tasks},
+        tasks::{Done, Task, Tasks},
     },
     tenants::Caller,
 };
@@ -100,7 +100,7 @@ pub fn handle(
     };
     match verb {
         Ok(Verb::Act(act)) => {
-            act_on(context, channel, tasks, call, outcome(Some(act.id()), Ok("{}".into())), act)
+            act_on(context, channel, call, outcome(Some(act.id()), Ok("{}".into())), act)
         }
         Ok(Verb::Mark(mark)) => {
             let marker =
@@ -136,7 +136,6 @@ pub fn handle(
 fn act_on(
     context: &Context,
     channel: &Channel,
-    tasks: &mut Tasks,
     call: &Call<'_>,
     outcome: Outcome,
     act: chat::Act,
@@ -145,13 +144,12 @@ fn act_on(
     let own = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), context.headers.clone());
     let (topic, id, room) = (channel.key.topic.clone(), channel.id, call.room);
-    tasks.push(Box::pin(async move {
+    Step::Storing(Task::new(async move {
         let caller = Caller { topic: topic.sub_topic(), claims: &claims, headers: &headers };
         let result = chat.act(caller, room, &act, own.as_deref()).await.map(Arc::from);
         let outcome = Outcome { is_waited_for: true, result, ..outcome };
         Done::Database { topic, channel: id, result: FromDatabase::Chat(outcome) }
-    }));
-    Step::Storing
+    }))
 }
 
 /// The id of the message that a refused verb was about, if it has one.
