@@ -163,7 +163,11 @@ impl Listener {
     async fn has_all_or_was_told(&mut self, n: i64) {
         self.until(n).await;
         assert!(self.rows.is_sorted_by(|a, b| a < b), "{:?}", self.rows);
-        assert!(self.was_told || self.rows.iter().copied().eq(1..=n), "{:?}", missing(&self.rows, n));
+        assert!(
+            self.was_told || self.rows.iter().copied().eq(1..=n),
+            "{:?}",
+            missing(&self.rows, n)
+        );
     }
 }
 
