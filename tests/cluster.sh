@@ -49,7 +49,7 @@ if [ -z "${CLUSTER_INNER:-}" ]; then
   tries=5
   until start_redis; do [ $((tries -= 1)) -gt 0 ] || exit 1; done
   export CLUSTER_INNER=1
-  export SERVER_ENV="ROWCAST_REDIS_URL=$TEST_REDIS SLOT_NAME_SUFFIX=one ${SERVER_ENV:-}"
+  export SERVER_ENV="ROWCAST_REDIS_URL=$TEST_REDIS ${SERVER_ENV:-}"
   run_command "$root/tests/with-server" "$0" "$@"
   exit
 fi
@@ -59,7 +59,7 @@ fi
 env -i PATH="$PATH" PORT=0 ROWCAST_BIND=127.0.0.1 DATABASE_URL="$TEST_DB" API_JWT_SECRET="$TEST_SECRET" \
   ROWCAST_AUTO_MIGRATE=false CHANNEL_ERROR_BACKOFF_MS=200 CONNECT_ERROR_BACKOFF_MS=200 \
   TENANT_MAX_EVENTS_PER_SECOND=10000 CLIENT_PRESENCE_MAX_CALLS=100 \
-  $SERVER_ENV SLOT_NAME_SUFFIX=two "$TEST_BIN" serve >"$work/server.log" 2>&1 &
+  $SERVER_ENV "$TEST_BIN" serve >"$work/server.log" 2>&1 &
 child=$!
 listens() {
   local address
