@@ -18,7 +18,10 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
     PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     runtime::{Drain, backoff::Backoff},
@@ -75,10 +78,19 @@ pub struct Redis {
     prefix: String,
     node: NodeId,
     interest: Interest,
-    outgoing: Queue<(String, Vec<u8>)>,
+    outgoing: Queue<Outgoing>,
     incoming: Arc<Queue<Bytes>>,
     config: Config,
     metrics: Metrics,
+}
+
+/// A message that waits to be sent.
+#[derive(Debug)]
+struct Outgoing {
+    channel: String,
+    bytes: Vec<u8>,
+    /// Wants to know to how many other nodes it went.
+    others: Option<oneshot::Sender<usize>>,
 }
 
 /// Most messages of one pipeline.
@@ -231,11 +243,19 @@ impl Redis {
             let batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
             let mut pipeline = redis::pipe();
             pipeline.ignore_errors();
-            for (channel, bytes) in &batch {
+            for Outgoing { channel, bytes, .. } in &batch {
                 pipeline.add_command(publish(channel, bytes));
             }
             match pipeline.query_async::<Vec<RedisResult<Value>>>(&mut connection).await {
-                Ok(answers) => self.count(&answers),
+                Ok(answers) => {
+                    self.count(&answers);
+                    for (message, answer) in batch.into_iter().zip(answers) {
+                        if let (Some(others), Ok(Value::Int(all))) = (message.others, answer) {
+                            // Whoever asks is interested in the answers.
+                            let _ = others.send(usize::try_from(all - 1).unwrap_or_default());
+                        }
+                    }
+                }
                 Err(error) => {
                     self.metrics.dropped("lost", batch.len());
                     return error;
@@ -283,6 +303,24 @@ impl Redis {
         }
     }
 
+    fn hand_over(
+        &self,
+        envelope: &Envelope,
+        others: Option<oneshot::Sender<usize>>,
+    ) -> Result<(), Refused> {
+        if !self.interest.is_up() {
+            self.metrics.dropped("away", 1);
+            return Err(Refused::Away);
+        }
+        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
+        let size = bytes.len() + channel.len();
+        if !self.outgoing.push(size, Outgoing { channel, bytes, others }) {
+            self.metrics.dropped("full", 1);
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
     fn channel(&self, key: &Key) -> String {
         let kind = if key.private { "private" } else { "public" };
         // The tenant last but one: it may hold colons, a topic starts with `realtime:`.
@@ -296,16 +334,13 @@ impl Bus for Redis {
     }
 
     fn publish(&self, envelope: &Envelope) -> Result<(), Refused> {
-        if !self.interest.is_up() {
-            self.metrics.dropped("away", 1);
-            return Err(Refused::Away);
-        }
-        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
-        if !self.outgoing.push(bytes.len() + channel.len(), (channel, bytes)) {
-            self.metrics.dropped("full", 1);
-            return Err(Refused::Full);
-        }
-        Ok(())
+        self.hand_over(envelope, None)
+    }
+
+    fn ask(&self, envelope: &Envelope) -> Result<oneshot::Receiver<usize>, Refused> {
+        let (told, others) = oneshot::channel();
+        self.hand_over(envelope, Some(told))?;
+        Ok(others)
     }
 
     fn interest(&self) -> &Interest {

@@ -163,6 +163,29 @@ async fn reach_both_servers_once(pair: Pair) {
 }
 
 #[tokio::test]
+async fn users_of_all_servers_count_against_the_limit() {
+    let limit = [("TENANT_MAX_CONCURRENT_USERS", "2")];
+    let pair = Pair::start_with(&limit, &limit).await;
+    let (mut first, mut second) = (pair.here().await, pair.there().await);
+    let mut third = pair.here().await;
+    first.join(ROOM, json!({})).await;
+    second.join(ROOM, json!({})).await;
+    eventually("both servers are full", async || {
+        let reply = third.ask_join(ROOM, json!({})).await;
+        if reply.is_ok() {
+            third = pair.here().await;
+        }
+        (!reply.is_ok()).then(|| assert!(reply.reason().contains("ConnectionRateLimitReached")))
+    })
+    .await;
+    drop(second);
+    eventually("there is room again", async || {
+        third.ask_join(ROOM, json!({})).await.is_ok().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_redis_each_server_goes_on_alone_says_so_and_heals() {
     let mut pair = Pair::start().await;
     let (mut sender, mut here) = (pair.here().await, pair.here().await);
