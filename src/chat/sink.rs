@@ -188,9 +188,10 @@ impl Chat {
         self.0.series.pushed(push.event);
     }
 
-    /// Has the clients of a room ask for what they may have missed.
+    /// Has the clients of a room on this node ask for what they may have missed:
+    /// other nodes have streams of their own.
     fn resync(&self, room: Uuid) {
-        self.say(room, "chat:resync", "{}", None);
+        self.push(&Push::new(room, "chat:resync", "{}"));
     }
 
     /// A message's content as JSON text, if it still has that version.

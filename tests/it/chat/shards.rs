@@ -18,6 +18,8 @@ use crate::{
     support::{client, eventually, postgres::Postgres},
 };
 
+mod failing;
+
 /// A server over three clusters, the first of which is the tenant's as well.
 struct Spread {
     world: World,
