@@ -14,7 +14,8 @@ begin
     select from pg_proc where pronamespace = to_regnamespace('chat')
   ) then
     raise exception using errcode = 'RC001',
-      message = 'there is a schema chat that is not ours, so the chat cannot be installed; nothing was changed';
+      message =
+      'there is a schema chat that is not ours, so the chat cannot be installed and nothing was changed; rename it, or give the chat a database of its own';
   end if;
   select string_agg(relname, ', ' order by relname) into taken
   from pg_class
@@ -23,7 +24,7 @@ begin
   );
   if taken is not null then
     raise exception using errcode = 'RC001', message = format(
-      'the schema public has something of its own named %s, so the chat cannot be installed; nothing was changed',
+      'the schema public has something of its own named %s, so the chat cannot be installed and nothing was changed; rename it, or give the chat a database of its own',
       taken);
   end if;
   select string_agg(wanted, ', ') into missing

@@ -12,7 +12,7 @@ begin
     execute format('create publication %I', wanted);
   end if;
   for missing in
-    select t from unnest(array['public.messages', 'public.room_members', 'public.message_reactions']::regclass[]) t
+    select t from unnest(array['public.messages', 'public.room_members', 'public.message_reactions', 'chat.closings']::regclass[]) t
     where not exists (
       select from pg_publication_tables p
       where p.pubname = wanted and format('%I.%I', p.schemaname, p.tablename)::regclass = t

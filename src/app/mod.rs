@@ -35,7 +35,6 @@ use crate::{
         session::SessionConfig,
     },
     postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity, Surplus},
-    presence::Tracker,
     replication::{self, Publication, worker::Worker},
     runtime::Drain,
     secret::Secret,
@@ -103,7 +102,7 @@ pub async fn serve(
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
-    let hub = cluster::hub(&settings.cluster, &tenant, &mut registry, &drain)?;
+    let (hub, presence) = cluster::hub(&settings.cluster, &tenant, &mut registry, &drain)?;
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
@@ -143,7 +142,7 @@ pub async fn serve(
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages { readiness, replays, store, janitor },
-        presence: Arc::new(Tracker::new(Arc::clone(&hub))),
+        presence,
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
         drain: drain.clone(),

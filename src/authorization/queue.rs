@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
-    postgres::pool::{Pool, PoolError, ScriptError},
+    postgres::pool::{Pool, PoolError, RunError, ScriptError},
     telemetry::reason,
 };
 
@@ -201,19 +201,18 @@ impl Shared {
     }
 
     async fn probe(&self, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
-        let lease = Box::pin(self.pool.checkout()).await;
-        let mut lease = lease.map_err(|error| Failure::NoConnection(unavailable(&error)))?;
-        lease.mark_dirty();
         let limit = self.config.timeout;
         let script = probe::script(questions, limit.as_millis());
-        match lease.simple_rows_within(limit, &script).await {
+        match self.pool.run(limit, &script).await {
             Ok(rows) => {
-                lease.mark_clean();
                 let json = rows.last().map(String::as_str).unwrap_or_default();
                 Ok(probe::answers(json, questions.len()))
             }
-            Err(ScriptError::Silent) => Err(Failure::NoConnection(AuthorizeError::Unavailable)),
-            Err(error) => {
+            Err(RunError::Pool(error)) => Err(Failure::NoConnection(unavailable(&error))),
+            Err(RunError::Script(ScriptError::Silent)) => {
+                Err(Failure::NoConnection(AuthorizeError::Unavailable))
+            }
+            Err(RunError::Script(error)) => {
                 let failure = error.sqlstate().map(probe::failure);
                 Err(Failure::Batch(failure.unwrap_or(AuthorizeError::Unavailable)))
             }

@@ -103,6 +103,9 @@ impl Chat {
         room: Option<Uuid>,
         query: &str,
     ) -> Result<String, ChatError> {
+        if query.contains('\0') {
+            return Err(ChatError::bad_request("A text must not have a zero byte."));
+        }
         let (timeout, settings) = (TIMEOUT.as_millis(), caller.settings());
         let check = room.map(|room| format!("{}; ", shards::check(room))).unwrap_or_default();
         let script = format!(
@@ -112,7 +115,7 @@ impl Chat {
         rows.pop().ok_or_else(ChatError::unavailable)
     }
 
-    /// Calls a function as the server itself, in one database.
+    /// Any query as the server itself, in one database.
     pub(super) async fn ask(&self, shard: usize, query: &str) -> Result<Vec<String>, ChatError> {
         let timeout = TIMEOUT.as_millis();
         let script =

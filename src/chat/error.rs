@@ -110,6 +110,9 @@ fn refusal(error: &DbError) -> Option<ChatError> {
             tracing::debug!(code, "the database does not allow it");
             ChatError::new(Code::Forbidden, "You may not do this.")
         }
+        // What a trigger of the owner's says is not known to be for everybody.
+        "P0001" => ChatError::new(Code::Forbidden, "The database does not accept this."),
+        "23505" => ChatError::new(Code::Conflict, "There is such an entry already."),
         "23503" => ChatError::new(Code::NotFound, "There is no such room or message."),
         code if code.starts_with("22") || code == "23514" => {
             ChatError::bad_request("Something in the request is not valid.")

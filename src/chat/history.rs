@@ -4,16 +4,10 @@ use uuid::Uuid;
 
 use crate::tenants::Caller;
 
-use super::{Chat, ChatError, call::Function};
-
-/// Most messages of one page.
-const LONGEST_PAGE: i32 = 100;
+use super::{Chat, ChatError, call::Function, page_of};
 
 /// Most messages of one resume.
 const LONGEST_RESUME: i32 = 1000;
-
-/// Messages of a page when nobody says how many.
-const USUAL_PAGE: i32 = 50;
 
 /// Which messages of a room; at most one of `before` and `after`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,7 +35,7 @@ impl Chat {
         if page.before.is_some() && page.after.is_some() {
             return Err(ChatError::bad_request("Give before or after, not both."));
         }
-        let limit = page.limit.unwrap_or(USUAL_PAGE).clamp(1, LONGEST_PAGE);
+        let limit = page_of(page.limit);
         let function =
             Function::new("history").uuid(room).optional(page.before).optional(page.after);
         Box::pin(self.call(caller, room, &function.number(limit))).await

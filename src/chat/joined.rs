@@ -3,7 +3,8 @@
 //!
 //! Invariant: a channel enters a room's topic under the room's lock, and so is
 //! a removed member cut. A join that was under way when its member was removed
-//! is refused then: its policies may have been asked before the removal.
+//! is refused then: its policies may have been asked before the removal. What
+//! is no longer remembered counts as a removal of everybody.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ use crate::{
 /// Removals remembered in each shard, for joins that were under way.
 const MOST_REMOVALS: usize = 1024;
 
-/// Joined channels of known users, by room.
+/// Joined channels by room.
 #[derive(Debug, Default)]
 pub(super) struct Joined {
     shards: Shards<Mutex<Shard>>,
@@ -35,13 +36,26 @@ pub(super) struct Joined {
 #[derive(Debug, Default)]
 struct Shard {
     rooms: HashMap<Uuid, Vec<Seat>, RandomState>,
-    removed: VecDeque<(u64, Uuid, Uuid)>,
+    removed: VecDeque<Removal>,
+    /// The number of the last removal that was forgotten.
+    forgotten: u64,
 }
 
-/// One channel of a user.
+#[derive(Debug)]
+struct Removal {
+    number: u64,
+    room: Uuid,
+    /// `None` for everybody.
+    user: Option<Uuid>,
+}
+
+/// One channel.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
-    pub(super) user: Uuid,
+    /// Whose, if its token names a user as the tables do.
+    pub(super) user: Option<Uuid>,
+    /// Whether it is the service's, which no membership binds.
+    pub(super) is_service: bool,
     pub(super) key: Key,
     pub(super) subscriber: Arc<Subscriber>,
 }
@@ -52,7 +66,7 @@ pub(super) enum Entry {
     /// The channel is in.
     New,
     /// It was in before, perhaps as another user: who that was.
-    Again(Uuid),
+    Again(Option<Uuid>),
     /// Its user was removed meanwhile.
     Refused,
 }
@@ -75,11 +89,12 @@ impl Joined {
         join: impl FnOnce(),
     ) -> Entry {
         let mut shard = self.lock(room);
-        let is_removed = shard
-            .removed
-            .iter()
-            .any(|&(at, from, user)| at > ticket.0 && from == room && user == seat.user);
-        if is_removed {
+        let is_meant = |removal: &Removal| {
+            removal.number > ticket.0
+                && removal.room == room
+                && (removal.user.is_none() || removal.user == seat.user)
+        };
+        if shard.forgotten > ticket.0 || shard.removed.iter().any(is_meant) {
             return Entry::Refused;
         }
         join();
@@ -92,8 +107,8 @@ impl Joined {
         Entry::New
     }
 
-    /// Takes a channel out. Returns whose it was, if it was here.
-    pub(super) fn leave(&self, room: Uuid, channel: ChannelId) -> Option<Uuid> {
+    /// Takes a channel out and returns it, if it was here.
+    pub(super) fn leave(&self, room: Uuid, channel: ChannelId) -> Option<Seat> {
         let mut shard = self.lock(room);
         let seats = shard.rooms.get_mut(&room)?;
         let at = seats.iter().position(|seat| seat.subscriber.id == channel)?;
@@ -101,22 +116,36 @@ impl Joined {
         if seats.is_empty() {
             shard.rooms.remove(&room);
         }
-        Some(seat.user)
+        Some(seat)
     }
 
     /// Hands each of a user's channels in a room to `cut`. Whoever joins from
     /// now on must have asked the policies anew.
     pub(super) fn remove(&self, room: Uuid, user: Uuid, cut: impl Fn(&Seat)) {
         let mut shard = self.lock(room);
-        let number = self.removals.fetch_add(1, Ordering::SeqCst) + 1;
-        if shard.removed.len() >= MOST_REMOVALS {
-            shard.removed.pop_front();
-        }
-        shard.removed.push_back((number, room, user));
+        self.remember(&mut shard, room, Some(user));
         let seats = shard.rooms.get(&room).into_iter().flatten();
-        for seat in seats.filter(|seat| seat.user == user) {
+        for seat in seats.filter(|seat| seat.user == Some(user)) {
             cut(seat);
         }
+    }
+
+    /// The channels in a room. Whoever joins from now on must have asked the
+    /// policies anew.
+    pub(super) fn close(&self, room: Uuid) -> Vec<Seat> {
+        let mut shard = self.lock(room);
+        self.remember(&mut shard, room, None);
+        shard.rooms.get(&room).cloned().unwrap_or_default()
+    }
+
+    fn remember(&self, shard: &mut Shard, room: Uuid, user: Option<Uuid>) {
+        let number = self.removals.fetch_add(1, Ordering::SeqCst) + 1;
+        if shard.removed.len() >= MOST_REMOVALS
+            && let Some(oldest) = shard.removed.pop_front()
+        {
+            shard.forgotten = oldest.number;
+        }
+        shard.removed.push_back(Removal { number, room, user });
     }
 
     /// The rooms that known users are joined to here.
@@ -156,7 +185,12 @@ mod tests {
     fn seat(user: Uuid) -> Seat {
         let outbox = Arc::new(Outbox::new(1000));
         let key = Key { tenant: "t".into(), private: true, topic: Topic::of_room(ROOM) };
-        Seat { user, key, subscriber: Subscriber::new(Vsn::V2, outbox, Interest::ALL) }
+        Seat {
+            user: Some(user),
+            is_service: false,
+            key,
+            subscriber: Subscriber::new(Vsn::V2, outbox, Interest::ALL),
+        }
     }
 
     #[test]
@@ -165,7 +199,7 @@ mod tests {
         let (ada, bob) = (seat(ADA), seat(BOB));
         let before = joined.ticket();
         assert_eq!(joined.enter(ROOM, ada.clone(), before, || {}), Entry::New);
-        assert_eq!(joined.enter(ROOM, ada.clone(), before, || {}), Entry::Again(ADA));
+        assert_eq!(joined.enter(ROOM, ada.clone(), before, || {}), Entry::Again(Some(ADA)));
         assert_eq!(joined.enter(ROOM, bob, before, || {}), Entry::New);
         let cut = Cell::new(Vec::new());
         joined.remove(ROOM, ADA, |seat| {
@@ -174,8 +208,8 @@ mod tests {
             cut.set(list);
         });
         assert_eq!(cut.take(), [ada.subscriber.id]);
-        assert_eq!(joined.leave(ROOM, ada.subscriber.id), Some(ADA));
-        assert_eq!(joined.leave(ROOM, ada.subscriber.id), None);
+        assert_eq!(joined.leave(ROOM, ada.subscriber.id).unwrap().user, Some(ADA));
+        assert!(joined.leave(ROOM, ada.subscriber.id).is_none());
         assert!(joined.is_used(ROOM));
     }
 
@@ -189,5 +223,27 @@ mod tests {
         assert_eq!(joined.enter(ROOM, seat(BOB), before, || {}), Entry::New, "another user");
         let later = joined.enter(ROOM, seat(ADA), joined.ticket(), || {});
         assert_eq!(later, Entry::New, "invited again");
+    }
+
+    #[test]
+    fn a_join_under_way_does_not_outlive_a_closing() {
+        let joined = Joined::default();
+        let before = joined.ticket();
+        assert_eq!(joined.enter(ROOM, seat(ADA), before, || {}), Entry::New);
+        assert_eq!(joined.close(ROOM).len(), 1);
+        assert_eq!(joined.enter(ROOM, seat(BOB), before, || panic!("refused")), Entry::Refused);
+        assert_eq!(joined.enter(ROOM, seat(BOB), joined.ticket(), || {}), Entry::New);
+    }
+
+    #[test]
+    fn what_is_forgotten_refuses_joins_of_before() {
+        let joined = Joined::default();
+        let before = joined.ticket();
+        joined.remove(ROOM, ADA, |_| {});
+        for _ in 0..MOST_REMOVALS {
+            joined.remove(ROOM, BOB, |_| {});
+        }
+        assert_eq!(joined.enter(ROOM, seat(ADA), before, || panic!("refused")), Entry::Refused);
+        assert_eq!(joined.enter(ROOM, seat(ADA), joined.ticket(), || {}), Entry::New);
     }
 }

@@ -37,6 +37,7 @@ use uuid::Uuid;
 use crate::{
     auth::Claims,
     hub::{ChannelId, Key, Subscriber, topics::Hub},
+    protocol::system,
     runtime::Drain,
     tenants::Tenant,
     topic::Topic,
@@ -221,31 +222,47 @@ impl Chat {
     ) {
         // Also where there is no chat yet: it may be installed while they are joined.
         let may = key.private && self.0.config.mode != Mode::Off;
-        let room = key.topic.room().filter(|_| may);
-        let (Some(room), Some(user)) = (room, user(claims)) else { return join() };
-        let seat = Seat { user, key: key.clone(), subscriber: Arc::clone(subscriber) };
-        match self.0.joined.enter(room, seat, ticket, join) {
-            Entry::New => self.0.status.enter(user),
-            Entry::Again(before) => {
-                self.0.status.enter(user);
-                self.0.status.leave(before);
-            }
-            Entry::Refused => sink::shut_down(subscriber, key),
+        let Some(room) = key.topic.room().filter(|_| may) else { return join() };
+        let user = user(claims);
+        let seat = Seat {
+            user,
+            is_service: &**claims.role() == "service_role",
+            key: key.clone(),
+            subscriber: Arc::clone(subscriber),
+        };
+        let entry = self.0.joined.enter(room, seat.clone(), ticket, join);
+        if entry == Entry::Refused {
+            return self.cut(&seat);
         }
+        if let Some(user) = user {
+            self.0.status.enter(user);
+        }
+        if let Entry::Again(Some(before)) = entry {
+            self.0.status.leave(before);
+        }
+    }
+
+    /// Ends a channel whose user may no longer be in the room: it hears nothing
+    /// more, whatever its socket does.
+    fn cut(&self, seat: &Seat) {
+        self.0.hub.leave(&seat.key, &seat.subscriber);
+        let reason = system::lost_access(seat.key.topic.sub_topic());
+        seat.subscriber.outbox.shut_down(seat.subscriber.id, reason);
     }
 
     /// A channel left its topic: what it has to say is said at once.
     pub fn leave(&self, key: &Key, channel: ChannelId) {
         let Some(room) = key.topic.room().filter(|_| key.private) else { return };
-        let Some(user) = self.0.joined.leave(room, channel) else { return };
+        let seat = self.0.joined.leave(room, channel);
+        let Some(user) = seat.and_then(|seat| seat.user) else { return };
         self.0.receipts.hurry(room, user);
         self.stop_typing_on(room, user, channel);
         self.0.status.leave(user);
     }
 
-    /// A channel's token is another user's from now on.
-    pub fn reseat(&self, key: &Key, claims: &Claims, subscriber: &Arc<Subscriber>) {
-        let ticket = self.ticket();
+    /// A channel's token is another user's from now on. `ticket` is from before
+    /// the policies were asked about it.
+    pub fn reseat(&self, key: &Key, claims: &Claims, subscriber: &Arc<Subscriber>, ticket: Ticket) {
         self.leave(key, subscriber.id);
         self.enter(key, claims, subscriber, ticket, || {});
     }
@@ -268,6 +285,11 @@ impl Chat {
     fn key(&self, room: Uuid) -> Key {
         Key { tenant: Arc::clone(&self.0.tenant.name), private: true, topic: Topic::of_room(room) }
     }
+}
+
+/// How many entries a page has: as many as are wanted, within reason.
+fn page_of(limit: Option<i32>) -> i32 {
+    limit.unwrap_or(50).clamp(1, 100)
 }
 
 /// The user's id: a `sub` that is a UUID, as in the tables.

@@ -5,13 +5,7 @@ use uuid::Uuid;
 
 use crate::tenants::Caller;
 
-use super::{Chat, ChatError, call::Function};
-
-/// Most rooms or members of one page.
-const LONGEST_PAGE: i32 = 100;
-
-/// Rooms or members of a page when nobody says how many.
-const USUAL_PAGE: i32 = 50;
+use super::{Chat, ChatError, call::Function, page_of};
 
 /// Members of a new room.
 const MOST_MEMBERS: usize = 1000;
@@ -144,7 +138,7 @@ impl Chat {
         before: Option<&str>,
         limit: Option<i32>,
     ) -> Result<String, ChatError> {
-        let limit = limit.unwrap_or(USUAL_PAGE).clamp(1, LONGEST_PAGE);
+        let limit = page_of(limit);
         self.require()?;
         if self.0.shards.is_spread() {
             return Box::pin(self.rooms_in_all(caller, before, limit)).await;
@@ -173,7 +167,7 @@ impl Chat {
         room: Uuid,
         wanted: Members<'_>,
     ) -> Result<String, ChatError> {
-        let limit = wanted.limit.unwrap_or(USUAL_PAGE).clamp(1, LONGEST_PAGE);
+        let limit = page_of(wanted.limit);
         let function = Function::new("members")
             .uuid(room)
             .text(wanted.prefix)

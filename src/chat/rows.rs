@@ -26,6 +26,10 @@ pub(super) enum Meaning {
     Left { user: Uuid, push: Push },
     /// A member's cursors moved.
     Receipt(Push),
+    /// A public room became private: who is no member is cut.
+    Closed(Uuid),
+    /// A table was emptied: it is not known what happened to whom.
+    Emptied,
     /// A message whose content is not in the log. It is to be read with
     /// `content` from the table.
     Incomplete { room: Uuid, message: Uuid, version: i64 },
@@ -35,13 +39,18 @@ pub(super) enum Meaning {
 /// text in the place of a content that the log does not have.
 pub(super) fn read(change: &Change, content: Option<&str>) -> Option<Meaning> {
     let relation = &*change.relation;
-    if &*relation.schema != "public" {
-        return None;
-    }
-    match &*relation.table {
-        "messages" => message(relation, &change.operation, content),
-        "room_members" => member(relation, &change.operation),
-        "message_reactions" => reaction(relation, &change.operation).map(Meaning::Push),
+    match (&*relation.schema, &*relation.table, &change.operation) {
+        ("public", "messages" | "room_members" | "message_reactions", Operation::Truncate) => {
+            Some(Meaning::Emptied)
+        }
+        ("public", "messages", operation) => message(relation, operation, content),
+        ("public", "room_members", operation) => member(relation, operation),
+        ("public", "message_reactions", operation) => {
+            reaction(relation, operation).map(Meaning::Push)
+        }
+        ("chat", "closings", Operation::Insert { new }) => {
+            Row { relation, tuple: new }.uuid("room_id").map(Meaning::Closed)
+        }
         _ => None,
     }
 }
@@ -151,24 +160,29 @@ fn member(relation: &Relation, operation: &Operation) -> Option<Meaning> {
                 _ => return None,
             };
             let differs = |name| row.value(name) != before.value(name);
-            if differs("last_delivered_seq") || differs("last_read_seq") {
-                return receipt(&row).map(Meaning::Receipt);
+            if differs("name") || differs("role") {
+                // Cursors that moved too are told with the next receipt.
+                return says(&row, "updated").map(Meaning::Push);
             }
-            match differs("name") || differs("role") {
-                true => says(&row, "updated").map(Meaning::Push),
-                false => None,
+            let moved = [differs("last_delivered_seq"), differs("last_read_seq")];
+            match moved {
+                [false, false] => None,
+                moved => receipt(&row, moved).map(Meaning::Receipt),
             }
         }
         Operation::Truncate => None,
     }
 }
 
-fn receipt(row: &Row<'_>) -> Option<Push> {
+/// `moved` tells of the cursors, delivered and read, whether they did.
+fn receipt(row: &Row<'_>, moved: [bool; 2]) -> Option<Push> {
     let (room, user) = (row.uuid("room_id")?, row.uuid("user_id")?);
     let (delivered, read) = (row.number("last_delivered_seq")?, row.number("last_read_seq")?);
     let payload =
         format!(r#"{{"user_id":"{user}","delivered_seq":{delivered},"read_seq":{read}}}"#);
     let ids = [push::delivered(room, user, delivered), push::read(room, user, read)];
+    // A cursor that stood there already was moved by somebody else.
+    let ids = ids.into_iter().zip(moved).filter_map(|(id, moved)| moved.then_some(id));
     Some(Push::new(room, "chat:receipt", payload).with(ids))
 }
 

@@ -4,18 +4,14 @@
 //! log. A removed member is cut off before anything later is told.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use uuid::Uuid;
 
 use crate::{
-    hub::{Interest, Key, Subscriber},
-    protocol::system,
+    hub::Interest,
     replication::{
         change::{Batch, Change},
         sink::{ChangeSink, Start},
@@ -24,6 +20,7 @@ use crate::{
 
 use super::{
     Chat, ChatError, Mode, State,
+    joined::Seat,
     push::{self, Push},
     rows::{self, Meaning},
 };
@@ -105,9 +102,8 @@ impl ChangeSink for Pushes {
             let is_of_another =
                 |room: &Uuid| shards.of(*room).is_ok_and(|shard| shard != self.shard);
             let rooms = self.chat.0.joined.rooms().into_iter();
-            for room in rooms.filter(|room| !is_of_another(room)) {
-                self.chat.resync(room);
-            }
+            let rooms: Vec<Uuid> = rooms.filter(|room| !is_of_another(room)).collect();
+            self.chat.start_over(self.shard, rooms).await;
         }
     }
 
@@ -132,12 +128,6 @@ impl ChangeSink for Pushes {
     fn interrupted(&self) {}
 }
 
-/// Ends a channel whose user may no longer be in the room.
-pub(super) fn shut_down(subscriber: &Arc<Subscriber>, key: &Key) {
-    let reason = system::lost_access(key.topic.sub_topic());
-    subscriber.outbox.shut_down(subscriber.id, reason);
-}
-
 impl Pushes {
     async fn tell(&self, change: &Change, meaning: Meaning) {
         let chat = &self.chat;
@@ -151,10 +141,7 @@ impl Pushes {
                 }
             }
             Meaning::Left { user, push } if self.is_told_here(&push).await => {
-                chat.0.joined.remove(push.room, user, |seat| {
-                    chat.0.hub.leave(&seat.key, &seat.subscriber);
-                    shut_down(&seat.subscriber, &seat.key);
-                });
+                chat.0.joined.remove(push.room, user, |seat| chat.cut(seat));
                 chat.stop_typing(push.room, user);
                 chat.push(&push);
             }
@@ -174,6 +161,8 @@ impl Pushes {
                     chat.push(&push);
                 }
             }
+            Meaning::Closed(room) => chat.cut_strangers(self.shard, room, true).await,
+            Meaning::Emptied => chat.start_over(self.shard, chat.0.joined.rooms()).await,
             Meaning::Push(_) | Meaning::Receipt(_) | Meaning::Left { .. } => {}
         }
     }
@@ -186,6 +175,43 @@ impl Chat {
         let told = self.0.hub.publish_unless(&key, &message, Interest::BROADCAST, &push.ids);
         self.0.tenant.meters.events.record(told);
         self.0.series.pushed(push.event);
+    }
+
+    /// Nobody knows what happened in these rooms: who may not be there any more
+    /// is cut, the others are to ask what they missed.
+    async fn start_over(&self, shard: usize, rooms: Vec<Uuid>) {
+        for room in rooms {
+            Box::pin(self.cut_strangers(shard, room, false)).await;
+            self.resync(room);
+        }
+    }
+
+    /// Cuts whoever is no member of a room and may not read it as a visitor.
+    /// Where that cannot be known everybody is cut; who may comes back.
+    async fn cut_strangers(&self, shard: usize, room: Uuid, is_private: bool) {
+        let seats = self.0.joined.close(room);
+        let users: Vec<String> =
+            seats.iter().filter_map(|seat| seat.user).map(|user| user.to_string()).collect();
+        // The commit that closed it may not be visible yet, so its word counts.
+        let visitors = "select 'anybody' from public.rooms where visibility = 'public'";
+        let query = format!(
+            "{visitors} and id = '{room}' and not {is_private} union all \
+             select user_id::text from public.room_members \
+             where room_id = '{room}' and user_id = any('{{{}}}'::uuid[])",
+            users.join(",")
+        );
+        let known = Box::pin(self.ask(shard, &query)).await;
+        let known = known.inspect_err(|error| {
+            tracing::warn!(%error, "nobody knows who is in a room: all its channels are closed");
+        });
+        let known = known.unwrap_or_default();
+        let may_stay = |seat: &Seat| {
+            seat.is_service
+                || known.iter().any(|who| {
+                    who == "anybody" || seat.user.is_some_and(|user| *who == user.to_string())
+                })
+        };
+        seats.iter().filter(|seat| !may_stay(seat)).for_each(|seat| self.cut(seat));
     }
 
     /// Has the clients of a room on this node ask for what they may have missed:

@@ -73,7 +73,7 @@ impl Status {
         let mut users = self.lock();
         *users.here.entry(user).or_default() += 1;
         self.touch(&mut users, user);
-        users.changed.insert(user);
+        users.note(user);
     }
 
     /// A channel of the user left a room.
@@ -84,7 +84,7 @@ impl Status {
         if *channels == 0 {
             users.here.remove(&user);
             self.touch(&mut users, user);
-            users.changed.insert(user);
+            users.note(user);
         }
     }
 
@@ -134,6 +134,22 @@ impl Status {
         changes
     }
 
+    /// What was taken by [`Self::changes`] could not be told.
+    fn untold(&self, changes: &[(Uuid, Told)]) {
+        let mut users = self.lock();
+        for (user, told) in changes {
+            if let Some(sign) = users.signs.get_mut(user) {
+                sign.told_online = !told.online;
+            }
+            users.note(*user);
+        }
+    }
+
+    /// Nobody is told anything.
+    fn forget_changes(&self) {
+        self.lock().changed.clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Users> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,6 +160,13 @@ impl Users {
         let sign = self.signs.get(&user);
         let online = self.here.contains_key(&user) && sign.is_some_and(|sign| sign.expires > now);
         Told { online, last_seen: sign.map(|sign| sign.at) }
+    }
+
+    /// Only of users with a sign, whose number is bounded.
+    fn note(&mut self, user: Uuid) {
+        if self.signs.contains_key(&user) {
+            self.changed.insert(user);
+        }
     }
 
     /// Makes room: half of those who are not here, the longest gone first.
@@ -197,7 +220,7 @@ impl Chat {
     pub(super) async fn announce_status(self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut refreshed = Instant::now();
+        let (mut refreshed, mut is_failing) = (Instant::now(), false);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -207,16 +230,29 @@ impl Chat {
                 refreshed = Instant::now();
                 self.0.status.refresh();
             }
-            if self.state() != State::On {
-                continue;
+            match self.state() {
+                State::On => {}
+                State::Off => {
+                    self.0.status.forget_changes();
+                    continue;
+                }
+                State::Unknown => continue,
             }
             let changes = self.0.status.changes();
             if changes.is_empty() {
                 continue;
             }
             match Box::pin(self.rooms_of(&changes)).await {
-                Ok(rooms) => self.tell_status(&changes, &rooms),
-                Err(error) => tracing::warn!(%error, "nobody is told who is online"),
+                Ok(rooms) => {
+                    is_failing = false;
+                    self.tell_status(&changes, &rooms);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "nobody is told yet who is online, trying again");
+                    }
+                    self.0.status.untold(&changes);
+                }
             }
         }
     }

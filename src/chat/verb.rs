@@ -126,12 +126,12 @@ impl Verb {
         event.starts_with(PREFIX)
     }
 
-    /// Reads an event and its payload, JSON text. `longest` is in characters.
+    /// Reads an event and its payload, JSON text.
     ///
     /// # Errors
     ///
     /// With [`Code::BadRequest`](super::Code::BadRequest).
-    pub fn parse(event: &str, payload: &[u8], longest: usize) -> Result<Self, ChatError> {
+    pub fn parse(event: &str, payload: &[u8]) -> Result<Self, ChatError> {
         let verb = match event.strip_prefix(PREFIX).unwrap_or_default() {
             "send" => {
                 let Sent { id, content, reply_to } = fields(payload)?;
@@ -164,9 +164,6 @@ impl Verb {
             "typing" => Self::Typing(fields::<Typing>(payload)?.typing),
             _ => return Err(ChatError::bad_request("Clients cannot send this event.")),
         };
-        if let Self::Act(act) = &verb {
-            act.check(longest)?;
-        }
         Ok(verb)
     }
 }
@@ -256,7 +253,11 @@ mod tests {
     const ID: Uuid = Uuid::from_u128(7);
 
     fn parse(event: &str, payload: &serde_json::Value) -> Result<Verb, ChatError> {
-        Verb::parse(event, payload.to_string().as_bytes(), 5)
+        let verb = Verb::parse(event, payload.to_string().as_bytes())?;
+        if let Verb::Act(act) = &verb {
+            act.check(5)?;
+        }
+        Ok(verb)
     }
 
     #[test]

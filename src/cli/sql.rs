@@ -9,7 +9,7 @@ use super::{
     Failure,
     connect::{
         connect,
-        pg::{SimpleColumn, SimpleQueryMessage as Message},
+        pg::{SimpleColumn, SimpleQueryMessage as Message, words},
     },
     dev, screen,
 };
@@ -17,7 +17,6 @@ use crate::{
     config::{ConfigError, Overrides, Resolved, env::Env},
     postgres::connect::ConnectConfig,
     secret::Secret,
-    tenants::migrations::reason,
 };
 
 /// Arguments of `sql`.
@@ -42,7 +41,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         .map_err(|failure| failure.advising("start rowcast dev, if it does not run."))?;
     let messages = client.simple_query(&args.statements).await.map_err(|error| {
         Failure::new(
-            format!("PostgreSQL refuses: {}.", reason(&error)),
+            format!("PostgreSQL refuses: {}.", words(&error)),
             "correct the statement and try again.",
         )
     })?;

@@ -60,6 +60,10 @@ pub enum Kind {
     UserBytes = 3,
     /// A broadcast of bytes.
     Raw = 4,
+    /// Who is present: JSON for the tracker.
+    Presence = 5,
+    /// A sign of life of the node.
+    Alive = 6,
 }
 
 /// Why bytes are no envelope for this node.
@@ -127,7 +131,7 @@ pub(super) fn sender(bytes: &[u8]) -> Option<NodeId> {
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Self::Json, Self::UserJson, Self::UserBytes, Self::Raw]
+        [Self::Json, Self::UserJson, Self::UserBytes, Self::Raw, Self::Presence, Self::Alive]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -194,7 +198,9 @@ mod tests {
 
     #[test]
     fn an_envelope_comes_out_as_it_went_in() {
-        for kind in [Kind::Json, Kind::UserJson, Kind::UserBytes, Kind::Raw] {
+        for kind in
+            [Kind::Json, Kind::UserJson, Kind::UserBytes, Kind::Raw, Kind::Presence, Kind::Alive]
+        {
             for private in [true, false] {
                 let envelope = envelope(kind, private);
                 let bytes = Bytes::from(envelope.encode());

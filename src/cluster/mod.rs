@@ -59,8 +59,8 @@ pub enum Refused {
 }
 
 /// One process among the nodes; another one after each start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NodeId(Uuid);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub Uuid);
 
 impl NodeId {
     /// A node that was never there before.

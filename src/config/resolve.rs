@@ -147,27 +147,28 @@ impl Resolved {
                 entry.value = None;
             }
         }
-        for (name, value) in DatabaseUrl::parse(url, source)?.parts() {
-            let entry = other.entries.iter_mut().find(|entry| entry.knob.name == name);
-            let Some(entry) = entry else { continue };
-            check(entry.knob, &format!("the part of {source} for {name}"), &value)?;
-            entry.value = Some(value);
-        }
+        other.take_parts(source, url)?;
         Ok(other)
     }
 
     /// Puts the parts of `DATABASE_URL` in the place of `DB_*`.
     fn spread_url(&mut self) -> Result<(), ConfigError> {
         let Some(entry) = self.entry("DATABASE_URL") else { return Ok(()) };
-        let Some(url) = &entry.value else { return Ok(()) };
+        let Some(url) = entry.value.clone() else { return Ok(()) };
         let source = called("DATABASE_URL", entry.origin);
+        self.take_parts(source, &url)
+    }
+
+    /// Puts the parts of a URL in the place of what was set otherwise.
+    fn take_parts(&mut self, source: &str, url: &str) -> Result<(), ConfigError> {
         for (name, value) in DatabaseUrl::parse(url, source)?.parts() {
             // An explicit mode or file of ours wins over a parameter of the URL.
             let explicit = matches!(name, "ROWCAST_DB_SSL_MODE" | "DB_SSL_CA_CERT");
             let Some(entry) = self.entries.iter_mut().find(|entry| entry.knob.name == name) else {
                 continue;
             };
-            if explicit && entry.value.is_some() {
+            let is_set = entry.value.is_some() && entry.origin != Origin::DatabaseUrl;
+            if explicit && is_set {
                 continue;
             }
             check(entry.knob, &format!("the part of {source} for {name}"), &value)?;
@@ -298,5 +299,21 @@ mod tests {
         assert_eq!(resolved.entry("DB_HOST").unwrap().origin, Origin::DatabaseUrl);
         assert_eq!(resolved.value("DB_PASSWORD"), Some("p@ss"));
         assert_eq!(resolved.value("DB_PORT"), Some("5432"));
+    }
+
+    #[test]
+    fn what_is_set_for_tls_wins_over_any_url() {
+        let url = "postgres://h/d?sslmode=disable&sslrootcert=/other";
+        let another = read(&[("DATABASE_URL", "postgres://h/d?sslmode=require")]).unwrap();
+        let free = another.of_url("shards", url).unwrap();
+        assert_eq!(free.value("ROWCAST_DB_SSL_MODE"), Some("disable"));
+        let set = [("ROWCAST_DB_SSL_MODE", "verify-full"), ("DB_SSL_CA_CERT", "/ours")];
+        let of_shard = read(&set).unwrap().of_url("shards", url).unwrap();
+        let of_tenant = read(&[set[0], set[1], ("DATABASE_URL", url)]).unwrap();
+        for resolved in [of_shard, of_tenant] {
+            for (name, value) in set {
+                assert_eq!(resolved.value(name), Some(value));
+            }
+        }
     }
 }

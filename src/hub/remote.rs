@@ -3,10 +3,12 @@
 //! What a client or the server itself says goes to all nodes. What the log says
 //! does not: each node reads it for itself.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
-    cluster::{Envelope, envelope::Kind, interest::Reached},
+    cluster::{Bus, Envelope, envelope::Kind, interest::Reached},
     protocol::{
         message::{Encoding, UserBroadcast},
         prepared::Fanout,
@@ -38,13 +40,19 @@ impl Hub {
     /// Returns how many outboxes took it.
     pub fn receive(&self, envelope: Envelope) -> u64 {
         let Envelope { key, kind, event, meta, payload, .. } = envelope;
-        self.publish(&key, &fanout(kind, event, meta, payload), Interest::BROADCAST, None)
+        let Some(message) = fanout(kind, event, meta, payload) else { return 0 };
+        self.publish(&key, &message, Interest::BROADCAST, None)
     }
 
     /// To be waited for before somebody joins a topic, so that they miss nothing
     /// of other nodes. `None` if there is nothing to wait for.
     pub fn reach(&self, key: &Key) -> Option<Reached> {
         self.bus.as_ref()?.interest().reach(key)
+    }
+
+    /// The bus to other nodes, if there may be any.
+    pub fn bus(&self) -> Option<&Arc<dyn Bus>> {
+        self.bus.as_ref()
     }
 
     /// Whether other nodes can be reached; true where there is no bus.
@@ -77,23 +85,23 @@ impl Hub {
     }
 }
 
-fn fanout(kind: Kind, event: String, meta: String, payload: Bytes) -> Fanout {
+/// `None` for what is no broadcast.
+fn fanout(kind: Kind, event: String, meta: String, payload: Bytes) -> Option<Fanout> {
     let user = |encoding, event, payload| Fanout::User {
         broadcast: UserBroadcast { event, encoding, payload },
         meta,
     };
-    match kind {
+    Some(match kind {
         Kind::Json => Fanout::Json { event: BROADCAST, payload },
         Kind::Raw => Fanout::Raw { event: BROADCAST, data: payload },
         Kind::UserJson => user(Encoding::Json, event, payload),
         Kind::UserBytes => user(Encoding::Binary, event, payload),
-    }
+        Kind::Presence | Kind::Alive => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         cluster::{Handler, Metrics, interest::Times, memory::Exchange},

@@ -175,6 +175,12 @@ impl Shared {
     }
 }
 
+/// PostgreSQL's words without the client's around them, for whoever runs the
+/// server: they may quote values, and are not for logs.
+pub fn words(error: &Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("config", &self.shared.config).finish_non_exhaustive()

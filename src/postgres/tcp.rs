@@ -18,7 +18,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 #[cfg(target_os = "linux")]
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Connects to the first address that answers.
+/// Connects to the first address that answers; the error is the last one's.
 ///
 /// A single one may take `limit`. Several have half of it together, so that one
 /// that is silent leaves time for the next and for a login.
@@ -29,16 +29,20 @@ pub(super) async fn connect(addresses: &[SocketAddr], limit: Duration) -> io::Re
         count => limit / 2 / u32::try_from(count).unwrap_or(u32::MAX).max(1),
     };
     for &address in addresses {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        keep_alive(&socket)?;
-        socket.set_nodelay(true)?;
-        let connected = timeout(share, socket.connect(address)).await;
-        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        match connect_to(address, share).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = error,
         }
     }
     Err(failure)
+}
+
+/// A machine may have no socket at all for an address, without IPv6 for example.
+async fn connect_to(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    keep_alive(&socket)?;
+    socket.set_nodelay(true)?;
+    timeout(limit, socket.connect(address)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn keep_alive(socket: &TcpSocket) -> io::Result<()> {

@@ -45,9 +45,9 @@ pub(super) struct State {
     pub(super) bereft: HashSet<Use>,
     epoch: Option<Epoch>,
     tickets: u64,
-    /// Lookups that told something new.
+    /// Lookups installed so far, those that told nothing new among them.
     installed: u64,
-    /// The last of them that took a table away.
+    /// The last of them after which there is no table to know.
     removed: u64,
     members: u64,
     claimants: Claimants,

@@ -1,6 +1,6 @@
 //! Who is present on one topic. Pure: no clock, no IO.
 //!
-//! Every channel has at most one entry, under a key that it chose when it
+//! Every channel, of this node or another, has at most one entry, under a key that it chose when it
 //! joined. Several channels may share a key. An entry carries a reference that
 //! changes with each update, so that clients can tell the old from the new.
 
@@ -8,24 +8,38 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::{hub::ChannelId, protocol::write_string};
+use crate::{cluster::NodeId, hub::ChannelId, protocol::write_string};
 
 /// What a client tracks: an object, member by member, without the server's own.
 #[derive(Debug, Clone, Default)]
-pub struct Meta(BTreeMap<String, Box<RawValue>>);
+pub struct Meta(pub(super) BTreeMap<String, Box<RawValue>>);
 
 /// The entries of one topic.
 #[derive(Debug, Default)]
 pub struct State {
-    entries: BTreeMap<ChannelId, Entry>,
+    pub(super) entries: BTreeMap<Member, Entry>,
+}
+
+/// A channel as all nodes know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Member {
+    /// `None` for this node.
+    pub(super) node: Option<NodeId>,
+    pub(super) channel: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
-    key: String,
-    reference: String,
-    previous: Option<String>,
-    meta: Meta,
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) reference: String,
+    pub(super) previous: Option<String>,
+    pub(super) meta: Meta,
+}
+
+impl From<ChannelId> for Member {
+    fn from(channel: ChannelId) -> Self {
+        Self { node: None, channel: channel.0 }
+    }
 }
 
 /// What changed, as JSON text of `presence_diff`'s payload.
@@ -62,20 +76,22 @@ impl State {
         reference: String,
         meta: Meta,
     ) -> Option<Diff> {
-        let old = self.entries.get(&channel);
+        let member = Member::from(channel);
+        let old = self.entries.get(&member);
         if old.is_some_and(|entry| entry.meta == meta) {
             return None;
         }
         let previous = old.map(|entry| entry.reference.clone());
         let entry = Entry { key: key.to_owned(), reference, previous, meta };
-        let old = self.entries.insert(channel, entry);
-        Some(Diff::of(self.entries.get(&channel), old.as_ref()))
+        let old = self.entries.insert(member, entry);
+        let new: Vec<&Entry> = self.entries.get(&member).into_iter().collect();
+        Some(Diff::of(&new, &old.iter().collect::<Vec<_>>()))
     }
 
     /// Removes a channel's entry. `None` if it had none.
     pub fn untrack(&mut self, channel: ChannelId) -> Option<Diff> {
-        let old = self.entries.remove(&channel)?;
-        Some(Diff::of(None, Some(&old)))
+        let old = self.entries.remove(&channel.into())?;
+        Some(Diff::of(&[], &[&old]))
     }
 
     /// True if nobody is present.
@@ -85,38 +101,37 @@ impl State {
 
     /// JSON text of `presence_state`'s payload.
     pub fn render(&self) -> Vec<u8> {
-        let mut keys: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-        for entry in self.entries.values() {
-            keys.entry(&entry.key).or_default().push(entry);
-        }
-        let mut out = vec![b'{'];
-        for (i, (key, entries)) in keys.into_iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            write_key(&mut out, key, &entries);
-        }
-        out.push(b'}');
+        let mut out = Vec::new();
+        write_entries(&mut out, self.entries.values());
         out
     }
 }
 
 impl Diff {
-    fn of(join: Option<&Entry>, leave: Option<&Entry>) -> Self {
-        let side = |out: &mut Vec<u8>, entry: Option<&Entry>| {
-            out.push(b'{');
-            if let Some(entry) = entry {
-                write_key(out, &entry.key, &[entry]);
-            }
-            out.push(b'}');
-        };
+    pub(super) fn of(joins: &[&Entry], leaves: &[&Entry]) -> Self {
         let mut out = br#"{"joins":"#.to_vec();
-        side(&mut out, join);
+        write_entries(&mut out, joins.iter().copied());
         out.extend_from_slice(br#","leaves":"#);
-        side(&mut out, leave);
+        write_entries(&mut out, leaves.iter().copied());
         out.push(b'}');
         Self(out)
     }
+}
+
+/// An object of all keys and what is tracked under each.
+fn write_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a Entry>) {
+    let mut keys: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        keys.entry(&entry.key).or_default().push(entry);
+    }
+    out.push(b'{');
+    for (i, (key, entries)) in keys.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_key(out, key, &entries);
+    }
+    out.push(b'}');
 }
 
 /// `"key":{"metas":[…]}`

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     auth::Claims,
     authorization::Rights,
+    chat::Ticket,
     hub::{ChannelId, Interest, Key, Subscriber},
     protocol::{
         Vsn,
@@ -19,7 +20,7 @@ use crate::{
     tenants::Limits,
 };
 
-use super::handlers::postgres_changes::Changes;
+use super::{handlers::postgres_changes::Changes, tasks::Task};
 
 /// What the socket's task knows about a joined topic.
 #[derive(Debug)]
@@ -73,15 +74,15 @@ pub struct Presence {
 }
 
 /// What becomes of a channel after a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Step {
     /// It goes on.
     Stay,
     /// It is shut down, in order, and its client told why.
     Shutdown(String),
-    /// A message is being stored; the next ones on the topic wait, so that a
-    /// sender's order is kept.
-    Storing,
+    /// A message is to be stored by this task; the next ones on the topic wait,
+    /// so that a sender's order is kept.
+    Storing(Task),
     /// It must be known first whether the client may send here.
     AskWrite,
     /// It must be known first what the bearer of this new token may receive.
@@ -90,6 +91,8 @@ pub enum Step {
         token: Secret,
         /// Its claims.
         claims: Claims,
+        /// From before the policies are asked.
+        ticket: Ticket,
     },
 }
 

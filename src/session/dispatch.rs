@@ -19,12 +19,11 @@ use crate::{
 
 use super::{
     channel::Step,
-    entrance::Outcome,
     handlers::{self, database::FromDatabase, postgres_changes::Attempt},
     join::{self, Candidate, Refused, Request},
     socket::Socket,
     tasks::{Answer, Done, Permitted},
-    waiting::Turn,
+    waiting::{Turn, unshared},
 };
 
 /// Refused joins whose answer is held back; more are answered at once.
@@ -45,11 +44,7 @@ impl Socket {
         let message = match self.waiting.take(message) {
             Turn::Now(message) => message,
             Turn::Later => return,
-            Turn::Dropped => {
-                self.context.services.metrics.dropped.inc();
-                tracing::debug!("message dropped: too many wait for the database");
-                return;
-            }
+            Turn::Dropped => return self.note_dropped(),
         };
         match message.event.as_str() {
             "phx_join" if message.topic.starts_with(topic::PREFIX) => self.on_join(message),
@@ -66,14 +61,18 @@ impl Socket {
         });
         let Inbound { topic, join_ref, reference, payload, .. } = message;
         let request = Request { topic, join_ref, reference, closing };
-        let seated = self.seat.is_some();
-        let joining = self.waiting.topics().filter(|topic| !self.channels.contains_key(*topic));
-        let joined = self.channels.len() + joining.count();
-        match join::evaluate(&self.context, request, &payload, joined, seated) {
+        let joined = self.joined();
+        match join::evaluate(&self.context, request, &payload, joined, &mut self.seat) {
             Ok(candidate) => self.consider(candidate),
             Err(refused) => self.refuse(*refused),
         }
         self.note_channels();
+    }
+
+    /// Its channels, and the topics of joins that wait to become one.
+    fn joined(&self) -> usize {
+        let joining = self.waiting.topics().filter(|topic| !self.channels.contains_key(*topic));
+        self.channels.len() + joining.count()
     }
 
     /// Lets a candidate in, once it may and once other nodes know of the topic here.
@@ -81,7 +80,7 @@ impl Socket {
         let key = candidate.key(&self.context);
         let (topic, services) = (key.topic.clone(), Arc::clone(&self.context.services));
         if let Some(caller) = candidate.caller(&self.context) {
-            return self.ask(topic, None, async move {
+            return self.ask(topic, async move {
                 let read = services.policies.read(caller).await;
                 if read.is_ok()
                     && let Some(reached) = services.hub.reach(&key)
@@ -94,7 +93,7 @@ impl Socket {
         let read = Ok(Rights { broadcast: true, presence: true });
         match services.hub.reach(&key) {
             None => self.admit(candidate, read),
-            Some(reached) => self.ask(topic, None, async move {
+            Some(reached) => self.ask(topic, async move {
                 reached.wait().await;
                 Answer::Join(Box::new(candidate), read)
             }),
@@ -104,8 +103,7 @@ impl Socket {
     fn admit(&mut self, candidate: Candidate, read: Permitted) {
         match candidate.admit(&self.context, read) {
             Ok(admitted) => {
-                let (channel, seat) = admitted.enter(&self.context, &mut self.tasks);
-                self.seat = self.seat.take().or(seat);
+                let channel = admitted.enter(&self.context, &mut self.tasks);
                 self.channels.insert(channel.key.topic.clone(), channel);
             }
             Err(refused) => self.refuse(*refused),
@@ -116,6 +114,9 @@ impl Socket {
     /// Other topics do not wait.
     fn refuse(&mut self, refused: Refused) {
         let Refused { request, refusal } = refused;
+        if self.joined() == 0 {
+            self.seat = None;
+        }
         if let Some(frame) = request.closing {
             self.context.outbox.push(frame);
         }
@@ -144,24 +145,16 @@ impl Socket {
             return;
         };
         let tasks = &mut self.tasks;
-        match handlers::postgres_changes::finish(&self.context, channel, tasks, attempt) {
-            Some(Outcome::Entered(seat)) => self.seat = self.seat.take().or(seat),
-            Some(Outcome::Refused(request, refusal)) => {
-                self.drop_channel(topic.as_str());
-                self.refuse(Refused { request, refusal });
-            }
-            None => {}
+        let ended = handlers::postgres_changes::finish(&self.context, channel, tasks, attempt);
+        if let Some(refused) = ended {
+            self.drop_channel(topic.as_str());
+            self.refuse(refused);
         }
     }
 
-    /// Asks the policies; messages for the topic wait behind `first` until they answer.
-    fn ask(
-        &mut self,
-        topic: Topic,
-        first: Option<Inbound>,
-        question: impl Future<Output = Answer> + Send + 'static,
-    ) {
-        self.waiting.begin(topic.clone(), first);
+    /// Asks the policies; messages for the topic wait until they answer.
+    fn ask(&mut self, topic: Topic, question: impl Future<Output = Answer> + Send + 'static) {
+        self.waiting.begin(topic.clone());
         self.tasks.push(Box::pin(async move {
             let answer = question.await;
             Done::Answered { topic, answer }
@@ -172,20 +165,19 @@ impl Socket {
         if answer.finds_no_partition() {
             self.context.services.messages.janitor.partition_is_missing();
         }
-        let mut queue = self.waiting.end(topic);
+        let queue = self.waiting.end(topic);
         match answer {
             Answer::Join(candidate, read) => self.admit(*candidate, read),
-            Answer::Write(id, write) => {
+            Answer::Write(id, message, write) => {
+                // Without an answer this message may not be sent; the next one asks again.
+                let again = matches!(&write, Err(error) if error.is_transient());
                 if let Some(channel) = self.channels.get_mut(topic).filter(|c| c.id == id) {
-                    // Without an answer this message may not be sent; the next one asks again.
-                    let again = matches!(&write, Err(error) if error.is_transient());
                     channel.permissions.write = Some(write.unwrap_or_default());
-                    if let Some(message) = queue.pop_front() {
-                        self.on_message(message);
-                    }
-                    if again && let Some(channel) = self.channels.get_mut(topic) {
-                        channel.permissions.write = None;
-                    }
+                }
+                self.on_message(*message);
+                if let Some(channel) = self.channels.get_mut(topic).filter(|c| again && c.id == id)
+                {
+                    channel.permissions.write = None;
                 }
             }
             Answer::Read(id, token, read) => {
@@ -255,32 +247,47 @@ impl Socket {
         match step {
             Step::Stay => {}
             Step::Shutdown(reason) => self.shut_down(topic, &reason),
-            Step::Storing => {
-                let Some(channel) = self.channels.get(topic) else { return };
-                self.waiting.begin(channel.key.topic.clone(), None);
+            Step::Storing(task) => {
+                let (Some(channel), Some(message)) = (self.channels.get(topic), message) else {
+                    return;
+                };
+                if !self.waiting.begin_with(channel.key.topic.clone(), &message) {
+                    return self.note_dropped();
+                }
+                self.tasks.push(task.0);
             }
             Step::AskWrite => {
-                let Some(channel) = self.channels.get(topic) else { return };
+                let (Some(channel), Some(message)) = (self.channels.get(topic), message) else {
+                    return;
+                };
                 let (id, name) = (channel.id, channel.key.topic.clone());
+                if !self.waiting.begin_with(name.clone(), &message) {
+                    return self.note_dropped();
+                }
+                let message = Box::new(unshared(message));
                 let caller = self.context.caller(&name, &channel.claims);
                 let policies = self.context.services.policies.clone();
                 self.ask(
                     name,
-                    message,
-                    async move { Answer::Write(id, policies.write(caller).await) },
+                    async move { Answer::Write(id, message, policies.write(caller).await) },
                 );
             }
-            Step::AskRead { token, claims } => {
+            Step::AskRead { token, claims, ticket } => {
                 let Some(channel) = self.channels.get(topic) else { return };
                 let (id, name) = (channel.id, channel.key.topic.clone());
                 let caller = self.context.caller(&name, &claims);
                 let policies = self.context.services.policies.clone();
-                self.ask(name, None, async move {
-                    Answer::Read(id, (token, claims), policies.read(caller).await)
+                self.ask(name, async move {
+                    Answer::Read(id, (token, claims, ticket), policies.read(caller).await)
                 });
             }
         }
         self.note_channels();
+    }
+
+    fn note_dropped(&self) {
+        self.context.services.metrics.dropped.inc();
+        tracing::debug!("message dropped: too many wait for the database");
     }
 
     pub(super) fn on_database(&mut self, topic: &Topic, id: ChannelId, result: FromDatabase) {

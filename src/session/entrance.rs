@@ -6,13 +6,12 @@
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    broadcast::replay, chat, protocol::prepared::Frame, protocol::reply, tenants::limits::Seat,
+    broadcast::replay,
+    chat,
+    protocol::{prepared::Frame, reply},
 };
 
-use super::{
-    channel::Channel, context::Context, handlers::database, join::Request, refusal::Refusal,
-    tasks::Tasks,
-};
+use super::{channel::Channel, context::Context, handlers::database, join::Request, tasks::Tasks};
 
 /// A join that is still to be answered.
 #[derive(Debug)]
@@ -22,8 +21,6 @@ pub struct Entrance {
     pub(super) shows_presence: bool,
     /// The reply's content.
     pub(super) reply: String,
-    /// The socket's seat among the tenant's users, if this join took it.
-    pub(super) seat: Option<Seat>,
     pub(super) replay: Option<replay::Request>,
     pub(super) says_ready: bool,
     /// From before the policies were asked.
@@ -40,15 +37,6 @@ pub struct Held {
     pub(super) until: Instant,
 }
 
-/// What became of a join whose reply waited.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It was answered, and the channel is in its topic; with the seat, if it took one.
-    Entered(Option<Seat>),
-    /// It is refused.
-    Refused(Request, Refusal),
-}
-
 impl Entrance {
     /// The reply, and the farewell of the channel that this one replaces.
     pub fn frames(&self, context: &Context) -> Vec<Frame> {
@@ -60,7 +48,7 @@ impl Entrance {
     /// Enters the topic and starts what follows the reply, which is queued
     /// already. Live messages may come right after it, but never before, and
     /// presence diffs never before the state.
-    pub fn open(self, context: &Context, channel: &Channel, tasks: &mut Tasks) -> Option<Seat> {
+    pub fn open(self, context: &Context, channel: &Channel, tasks: &mut Tasks) {
         let (vsn, outbox) = (context.vsn, &context.outbox);
         if let Some(wanted) = self.replay {
             database::replay(context, channel, wanted, tasks);
@@ -81,6 +69,5 @@ impl Entrance {
             services.metrics.presence_events.inc();
         });
         context.services.metrics.joins.inc();
-        self.seat
     }
 }

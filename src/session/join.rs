@@ -66,7 +66,6 @@ pub struct Candidate {
     join: Join,
     token: Secret,
     claims: Claims,
-    seat: Option<Seat>,
     replay: Option<replay::Request>,
     ticket: chat::Ticket,
 }
@@ -81,7 +80,8 @@ pub struct Admitted {
 }
 
 /// Takes a request through the steps that need no database. `joined` counts
-/// the socket's other channels; `seated` says that it counts as a user already.
+/// the socket's other channels and those that wait to be let in; `seat` is the
+/// socket's among the tenant's users, taken here unless it has one.
 ///
 /// # Errors
 ///
@@ -91,27 +91,27 @@ pub fn evaluate(
     request: Request,
     payload: &Payload,
     joined: usize,
-    seated: bool,
+    seat: &mut Option<Seat>,
 ) -> Result<Candidate, Box<Refused>> {
     // Refused joins cost as much: they count, and too many end the socket as well.
     let too_many = context.services.tenant.meters.joins.record(1);
-    let steps = || -> Result<_, Refusal> {
+    let mut steps = || -> Result<_, Refusal> {
         let topic = topic_name(&request.topic)?;
         running(context)?;
         let join = read_payload(payload)?;
         public_allowed(context, &join)?;
-        let seat = seat(context, seated)?;
+        take_seat(context, seat)?;
         join_rate(too_many)?;
         channel_count(context, joined)?;
         let (token, claims) = token(context, &join)?;
         let replay = replay(&join)?;
         readiness(context, &join)?;
-        Ok((topic, join, seat, token, claims, replay))
+        Ok((topic, join, token, claims, replay))
     };
     match steps() {
-        Ok((topic, join, seat, token, claims, replay)) => {
+        Ok((topic, join, token, claims, replay)) => {
             let ticket = context.services.chat.ticket();
-            Ok(Candidate { request, topic, join, token, claims, seat, replay, ticket })
+            Ok(Candidate { request, topic, join, token, claims, replay, ticket })
         }
         Err(refusal) => {
             let refusal = if too_many { refusal.closing(1001) } else { refusal };
@@ -154,7 +154,7 @@ impl Candidate {
             Err(refusal) => return Err(Box::new(Refused { request: self.request, refusal })),
         };
         let topic_key = self.key(context);
-        let Self { request, topic, join, token, claims, seat, replay, ticket } = self;
+        let Self { request, topic, join, token, claims, replay, ticket } = self;
         let (changes, entries) = Changes::of(&join, &topic, &context.services.changes);
         let key = join.presence.key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let permissions = match join.private {
@@ -182,27 +182,25 @@ impl Candidate {
         let reply = format!(r#"{{"postgres_changes":{entries}}}"#);
         let shows_presence = wants_presence && interest.has(Interest::PRESENCE);
         let says_ready = join.broadcast.replication_ready;
-        let entrance =
-            Entrance { request, shows_presence, reply, seat, replay, says_ready, ticket };
+        let entrance = Entrance { request, shows_presence, reply, replay, says_ready, ticket };
         Ok(Admitted { channel, entrance, wait: join.changes_wait })
     }
 }
 
 impl Admitted {
     /// Answers the join and enters the topic, or has the reply wait for the
-    /// changes. Also returns the socket's seat, if it was taken now.
-    pub fn enter(self, context: &Context, tasks: &mut Tasks) -> (Channel, Option<Seat>) {
+    /// changes.
+    pub fn enter(self, context: &Context, tasks: &mut Tasks) -> Channel {
         let Self { mut channel, entrance, wait } = self;
         let wait = wait.filter(|_| channel.changes.are_wanted());
-        let seat = if let Some(limit) = wait {
+        if let Some(limit) = wait {
             channel.changes.hold(entrance, limit);
-            None
         } else {
             context.outbox.answer(entrance.frames(context));
-            entrance.open(context, &channel, tasks)
-        };
+            entrance.open(context, &channel, tasks);
+        }
         postgres_changes::subscribe(context, &mut channel, tasks);
-        (channel, seat)
+        channel
     }
 }
 
@@ -250,14 +248,15 @@ fn public_allowed(context: &Context, join: &Join) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn seat(context: &Context, seated: bool) -> Result<Option<Seat>, Refusal> {
-    if seated {
-        return Ok(None);
+fn take_seat(context: &Context, seat: &mut Option<Seat>) -> Result<(), Refusal> {
+    if seat.is_none() {
+        let tenant = &context.services.tenant;
+        *seat = tenant.meters.try_seat(tenant.terms().limits.max_concurrent_users);
     }
-    let tenant = &context.services.tenant;
-    let seat = tenant.meters.try_seat(tenant.terms().limits.max_concurrent_users);
-    let message = "Too many connected users";
-    seat.map(Some).ok_or_else(|| Refusal::new(ErrorCode::ConnectionRateLimitReached, message))
+    if seat.is_some() {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::ConnectionRateLimitReached, "Too many connected users"))
 }
 
 fn join_rate(too_many: bool) -> Result<(), Refusal> {

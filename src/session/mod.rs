@@ -1,8 +1,10 @@
 //! Sockets: what a client says and is told.
 //!
 //! One task per socket owns everything about it: [`socket`] is its loop over a
-//! closed set of events, `dispatch` what it does with a message, [`channel`] what it knows about one joined topic,
-//! [`join`] the ordered steps of a join, [`entrance`] what follows them, [`handlers`] one file per feature.
+//! closed set of events, `dispatch` what it does with a message, [`waiting`]
+//! what waits for the database, [`channel`] what it knows about one joined topic,
+//! [`join`] the ordered steps of a join, `policies` whom a private one asks,
+//! [`entrance`] what follows, [`handlers`] one file per feature.
 //! Nothing here waits for a database: slow work is a future that comes back as
 //! an event, so one slow topic never holds up another.
 

@@ -1,14 +1,15 @@
 //! Slow work of a socket and what comes of it.
 
-use std::{future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin};
 
 use futures_util::stream::FuturesUnordered;
 
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Rights},
+    chat::Ticket,
     hub::ChannelId,
-    protocol::prepared::Frame,
+    protocol::{message::Inbound, prepared::Frame},
     secret::Secret,
     topic::Topic,
 };
@@ -20,6 +21,22 @@ use super::{
 
 /// Slow work of a socket; each future ends as an event of its loop.
 pub type Tasks = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
+
+/// Slow work that is to begin if the socket has room for it.
+pub struct Task(pub(super) Pin<Box<dyn Future<Output = Done> + Send>>);
+
+impl Task {
+    /// Nothing of it happens yet.
+    pub fn new(work: impl Future<Output = Done> + Send + 'static) -> Self {
+        Self(Box::pin(work))
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").finish_non_exhaustive()
+    }
+}
 
 /// Slow work that is done.
 #[derive(Debug)]
@@ -63,16 +80,16 @@ pub enum Done {
 pub enum Answer {
     /// Whether a join may go on.
     Join(Box<Candidate>, Permitted),
-    /// What a channel may send.
-    Write(ChannelId, Permitted),
+    /// What a channel may send, and the message that waits for this.
+    Write(ChannelId, Box<Inbound>, Permitted),
     /// What a channel may receive with a new token.
-    Read(ChannelId, (Secret, Claims), Permitted),
+    Read(ChannelId, (Secret, Claims, Ticket), Permitted),
 }
 
 impl Answer {
     /// The database has no place for today's messages.
     pub(super) fn finds_no_partition(&self) -> bool {
-        let (Self::Join(_, permitted) | Self::Write(_, permitted) | Self::Read(_, _, permitted)) =
+        let (Self::Join(_, permitted) | Self::Write(_, _, permitted) | Self::Read(_, _, permitted)) =
             self;
         *permitted == Err(AuthorizeError::MissingPartition)
     }

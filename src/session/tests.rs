@@ -127,7 +127,6 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
     })
 }
 
-/// Database changes of a database that is never asked.
 fn no_chat(hub: &Arc<Hub>, tenant: &Arc<Tenant>) -> Chat {
     let config = chat::Config { mode: chat::Mode::Off, ..chat::Config::default() };
     let series = chat::Metrics::register(&mut Registry::default()).tenant("t");
@@ -141,6 +140,7 @@ fn no_chat(hub: &Arc<Hub>, tenant: &Arc<Tenant>) -> Chat {
     )
 }
 
+/// Database changes of a database that is never asked.
 fn no_changes() -> PostgresChanges {
     let config = postgres_changes::Config { publication: "p".into(), ..Default::default() };
     PostgresChanges::new(config, no_pool(), no_pool())

@@ -1,8 +1,9 @@
 //! Messages that wait until the database has answered about their topic.
 //!
 //! Invariants: what waits for one topic keeps its order; what waits on a socket
-//! is bounded in bytes. What does not fit is dropped, but joins and leaves have
-//! as much room again: losing one would leave client and server of two minds.
+//! is bounded in bytes, with the messages that the database is asked about or is
+//! storing. What does not fit is dropped, but joins and leaves have as much room
+//! again: losing one would leave client and server of two minds.
 
 use std::collections::VecDeque;
 
@@ -21,10 +22,17 @@ const MESSAGE_COST: usize = 256;
 /// What waits on one socket, by topic.
 #[derive(Debug)]
 pub struct Waiting {
-    queues: HashMap<Topic, VecDeque<Inbound>, RandomState>,
+    queues: HashMap<Topic, Queue, RandomState>,
     bytes: usize,
     limit: usize,
     overflowed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Inbound>,
+    /// What is charged for these and for the one that they wait for.
+    bytes: usize,
 }
 
 /// What becomes of a message.
@@ -44,35 +52,54 @@ impl Waiting {
         Self { queues: HashMap::default(), bytes: 0, limit, overflowed: false }
     }
 
-    /// From now on the topic's messages wait, behind `first`.
-    pub fn begin(&mut self, topic: Topic, first: Option<Inbound>) {
-        self.bytes += first.as_ref().map_or(0, cost);
-        self.queues.entry(topic).or_default().extend(first);
+    /// From now on the topic's messages wait.
+    pub fn begin(&mut self, topic: Topic) {
+        self.queues.entry(topic).or_default();
+    }
+
+    /// The same, for `cause`, which a task keeps meanwhile: it is charged until
+    /// the end. False, and nothing waits, if there is no room for it.
+    #[must_use]
+    pub fn begin_with(&mut self, topic: Topic, cause: &Inbound) -> bool {
+        let cost = cost(cause);
+        if !self.has_room(cost, self.limit) {
+            return false;
+        }
+        self.bytes += cost;
+        self.queues.entry(topic).or_default().bytes += cost;
+        true
     }
 
     /// The topic's messages wait no longer: here they are.
     pub fn end(&mut self, topic: &Topic) -> VecDeque<Inbound> {
         let queue = self.queues.remove(topic).unwrap_or_default();
-        self.bytes -= queue.iter().map(cost).sum::<usize>();
-        queue
+        self.bytes -= queue.bytes;
+        queue.messages
     }
 
     /// Puts a message behind those that wait for its topic, if any do.
     pub fn take(&mut self, message: Inbound) -> Turn {
-        let Some(queue) = self.queues.get_mut(message.topic.as_str()) else {
+        if !self.queues.contains_key(message.topic.as_str()) {
             return Turn::Now(message);
-        };
+        }
         let decides = matches!(message.event.as_str(), "phx_join" | "phx_leave");
         let room = if decides { self.limit.saturating_mul(2) } else { self.limit };
         let cost = cost(&message);
-        // A single message larger than the limit passes, or it never could.
-        if self.bytes > 0 && self.bytes + cost > room {
+        if !self.has_room(cost, room) {
             self.overflowed |= decides;
             return Turn::Dropped;
         }
         self.bytes += cost;
-        queue.push_back(unshared(message));
+        if let Some(queue) = self.queues.get_mut(message.topic.as_str()) {
+            queue.bytes += cost;
+            queue.messages.push_back(unshared(message));
+        }
         Turn::Later
+    }
+
+    /// A single message larger than the limit passes, or it never could.
+    fn has_room(&self, cost: usize, limit: usize) -> bool {
+        self.bytes == 0 || self.bytes + cost <= limit
     }
 
     /// The topics about which something is asked.
@@ -96,7 +123,7 @@ fn cost(message: &Inbound) -> usize {
 
 /// The message in memory of its own: its payload is a part of its frame, which
 /// may be much larger.
-fn unshared(message: Inbound) -> Inbound {
+pub fn unshared(message: Inbound) -> Inbound {
     let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
     let payload = match message.payload {
         Payload::Json(bytes) => Payload::Json(copy(&bytes)),
@@ -134,14 +161,14 @@ mod tests {
         let mut waiting = Waiting::new(2_000);
         let free = message("realtime:b", "e", 1);
         assert_eq!(waiting.take(free.clone()), Turn::Now(free));
-        waiting.begin(topic("realtime:a"), Some(message("realtime:a", "1", 1_000)));
+        assert!(waiting.begin_with(topic("realtime:a"), &message("realtime:a", "1", 1_000)));
         assert_eq!(waiting.take(message("realtime:a", "2", 100)), Turn::Later);
         assert_eq!(waiting.take(message("realtime:a", "3", 1_000)), Turn::Dropped);
         let events = |queue: VecDeque<Inbound>| -> Vec<_> {
             queue.into_iter().map(|message| message.event).collect()
         };
-        assert_eq!(events(waiting.end(&topic("realtime:a"))), ["1", "2"]);
-        waiting.begin(topic("realtime:a"), None);
+        assert_eq!(events(waiting.end(&topic("realtime:a"))), ["2"]);
+        waiting.begin(topic("realtime:a"));
         assert_eq!(waiting.take(message("realtime:a", "4", 9_000)), Turn::Later, "nothing waits");
         assert!(!waiting.has_overflowed());
     }
@@ -149,8 +176,11 @@ mod tests {
     #[test]
     fn the_bound_is_for_all_topics_and_joins_and_leaves_are_not_lost() {
         let mut waiting = Waiting::new(2_000);
-        waiting.begin(topic("realtime:a"), Some(message("realtime:a", "e", 1_500)));
-        waiting.begin(topic("realtime:b"), None);
+        assert!(waiting.begin_with(topic("realtime:a"), &message("realtime:a", "e", 1_500)));
+        let another = message("realtime:c", "e", 100);
+        assert!(!waiting.begin_with(topic("realtime:c"), &another));
+        assert_eq!(waiting.take(another.clone()), Turn::Now(another), "nothing has begun");
+        waiting.begin(topic("realtime:b"));
         assert_eq!(waiting.take(message("realtime:b", "e", 100)), Turn::Dropped);
         for event in ["phx_leave", "phx_join"] {
             assert_eq!(waiting.take(message("realtime:b", event, 100)), Turn::Later);

@@ -2,6 +2,17 @@
 
 pub mod logging;
 
+/// Metrics are registered into one registry that is passed in, never a global.
+pub use prometheus_client::registry::Registry;
+
+/// The label of a series that belongs to one tenant.
+pub type TenantLabel = [(&'static str, String); 1];
+
+/// The label of this tenant's series.
+pub fn tenant_label(name: &str) -> TenantLabel {
+    [("tenant", name.to_owned())]
+}
+
 /// An error and what caused it, in one line. Only the first line of each cause:
 /// PostgreSQL's DETAIL comes after it and may quote rows.
 pub fn reason(error: &dyn std::error::Error) -> String {
@@ -12,17 +23,6 @@ pub fn reason(error: &dyn std::error::Error) -> String {
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// Metrics are registered into one registry that is passed in, never a global.
-pub use prometheus_client::registry::Registry;
-
-/// The label of a series that belongs to one tenant.
-pub type TenantLabel = [(&'static str, String); 1];
-
-/// The label of this tenant's series.
-pub fn tenant_label(name: &str) -> TenantLabel {
-    [("tenant", name.to_owned())]
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ const SET: Set = Set {
         ("0009_reading", include_str!("../../sql/chat/0009_reading.sql")),
         ("0010_grants", include_str!("../../sql/chat/0010_grants.sql")),
         ("0011_shards", include_str!("../../sql/chat/0011_shards.sql")),
+        ("0012_closings", include_str!("../../sql/chat/0012_closings.sql")),
+        ("0013_receipts", include_str!("../../sql/chat/0013_receipts.sql")),
     ],
 };
 

@@ -13,7 +13,10 @@ use super::{
     ledger::{Set, apply, at, names, versions},
     partitions,
 };
-use crate::postgres::{pool as pg, session::is_transient_sqlstate};
+use crate::postgres::{
+    pool::{self as pg, words},
+    session::is_transient_sqlstate,
+};
 
 const SET: Set =
     Set { ledger: LEDGER, table: "realtime.rowcast_migrations", migrations: MIGRATIONS };
@@ -120,7 +123,7 @@ pub enum MigrateError {
     #[error("{0}")]
     Refused(String),
     /// Any other error of one of the SQL files.
-    #[error("{file} failed: {}", reason(.source))]
+    #[error("{file} failed: {}", words(.source))]
     Failed {
         /// The file.
         file: &'static str,
@@ -175,7 +178,7 @@ pub(super) async fn explain(
     } else if has_code(&source, &pg::SqlState::LOCK_NOT_AVAILABLE) {
         MigrateError::Locked
     } else if source.code().is_some_and(|code| code.code() == REFUSED) {
-        MigrateError::Refused(reason(&source))
+        MigrateError::Refused(words(&source))
     } else {
         MigrateError::Failed { file, source }
     }
@@ -217,7 +220,7 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
 
 /// Finds out which privilege is missing.
 async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
-    let message = reason(source);
+    let message = words(source);
     let facts = client
         .query_one(
             "select quote_ident(current_user), \
@@ -251,11 +254,6 @@ async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
 
 fn has_code(error: &pg::Error, code: &pg::SqlState) -> bool {
     error.code() == Some(code)
-}
-
-/// PostgreSQL's words without the crate's around them.
-pub fn reason(error: &pg::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 import { createClient, type RealtimeChannel, type SupabaseClient } from '@supabase/supabase-js'
 
-import { Channel } from './channel.js'
+import { Channel, type Listeners } from './channel.js'
 import { ChatError } from './errors.js'
 import { Emitter } from './emitter.js'
 import { Http } from './http.js'
@@ -19,7 +19,7 @@ const RECONNECT = [200, 500, 1_000, 2_000, 5_000]
 type Token = string | (() => string | Promise<string>)
 
 export type ChatOptions = {
-  /** The user's token, or what fetches a fresh one; it is asked whenever one is needed. */
+  /** The user's token, or what fetches a fresh one of the same user; it is asked whenever one is needed. */
   token?: Token
   fetch?: typeof fetch
 } & (
@@ -38,9 +38,15 @@ export interface ChatEvents {
  * Fails with a `ChatError` (`unauthorized`) if there is no token, or none with a `sub`.
  */
 export async function createChat(options: ChatOptions): Promise<Chat> {
-  const token = tokens(options)
-  const { sub } = claimsOf(await token())
+  const fetchToken = tokens(options)
+  const { sub } = claimsOf(await fetchToken())
   if (!sub) throw new ChatError('unauthorized', 'The token names no user.')
+  const token = async () => {
+    const fresh = await fetchToken()
+    // What is loaded is what `sub` may see.
+    if (claimsOf(fresh).sub !== sub) throw new ChatError('unauthorized', "The token is another user's: make another chat.")
+    return fresh
+  }
   const client = 'supabase' in options ? options.supabase : connect(options.url, options.key, token)
   const baseUrl = 'supabase' in options ? options.baseUrl : (options.baseUrl ?? options.url)
   return new Chat(client, new Http({ baseUrl: baseUrl.replace(/\/+$/, ''), token, fetch: options.fetch }), sub)
@@ -88,7 +94,7 @@ export class Chat extends Emitter<ChatEvents> {
     this.statuses = new Statuses(http)
     this.statuses.on('change', (status) => this.emit('status', status))
     this.#client = client
-    const channel: RoomContext['channel'] = (topic, listeners) => new Channel(client, topic, listeners)
+    const channel: RoomContext['channel'] = (topic, listeners) => new Channel(client, topic, this.#heeded(listeners))
     this.#context = { me, http, statuses: this.statuses, channel }
     this.#stopListening = onNetwork((isOnline) => this.#network(isOnline))
   }
@@ -132,6 +138,7 @@ export class Chat extends Emitter<ChatEvents> {
   /** Leaves every channel. A client that was given stays connected. */
   close(): void {
     this.#stopListening()
+    this.#rooms?.close()
     for (const room of this.#all.values()) room.close()
     if (this.#invitations) void this.#client.removeChannel(this.#invitations)
     this.#invitations = undefined
@@ -151,6 +158,21 @@ export class Chat extends Emitter<ChatEvents> {
       if (status === 'SUBSCRIBED') this.#connect('online')
       else if (!this.#client.realtime.isConnected()) this.#connect('offline')
     })
+  }
+
+  /** Any channel tells of the connection. */
+  #heeded(listeners: Listeners): Listeners {
+    return {
+      ...listeners,
+      joined: () => {
+        this.#connect('online')
+        listeners.joined()
+      },
+      dropped: (isRefused) => {
+        if (!isRefused) this.#connect('offline')
+        listeners.dropped(isRefused)
+      },
+    }
   }
 
   #network(isOnline: boolean): void {

@@ -23,11 +23,11 @@ export class Http {
   }
 
   rooms(limit?: number, before?: string): Promise<{ rooms: RoomInfo[]; next: string | null }> {
-    return this.#ask('GET', '/rooms', { query: { limit, before } })
+    return this.#ask('GET', ['rooms'], { query: { limit, before } })
   }
 
   room(room: string): Promise<RoomInfo> {
-    return this.#ask('GET', `/rooms/${room}`)
+    return this.#ask('GET', ['rooms', room])
   }
 
   createRoom(body: {
@@ -36,70 +36,66 @@ export class Http {
     visibility?: Visibility
     members?: readonly string[]
   }): Promise<RoomInfo> {
-    return this.#ask('POST', '/rooms', { body })
+    return this.#ask('POST', ['rooms'], { body })
   }
 
   join(room: string): Promise<unknown> {
-    return this.#ask('POST', `/rooms/${room}/join`)
+    return this.#ask('POST', ['rooms', room, 'join'])
   }
 
   leave(room: string): Promise<unknown> {
-    return this.#ask('POST', `/rooms/${room}/leave`)
+    return this.#ask('POST', ['rooms', room, 'leave'])
   }
 
   members(
     room: string,
     query: { prefix?: string; after?: string; limit?: number } = {},
   ): Promise<{ members: Member[]; next: string | null }> {
-    return this.#ask('GET', `/rooms/${room}/members`, { query })
+    return this.#ask('GET', ['rooms', room, 'members'], { query })
   }
 
   invite(room: string, body: { user_id: string; name?: string; role?: Role }): Promise<Member> {
-    return this.#ask('POST', `/rooms/${room}/members`, { body })
+    return this.#ask('POST', ['rooms', room, 'members'], { body })
   }
 
   removeMember(room: string, user: string): Promise<unknown> {
-    return this.#ask('DELETE', `/rooms/${room}/members/${user}`)
+    return this.#ask('DELETE', ['rooms', room, 'members', user])
   }
 
   messages(room: string, query: { before?: number; after?: number; limit?: number } = {}): Promise<Page> {
-    return this.#ask('GET', `/rooms/${room}/messages`, { query })
+    return this.#ask('GET', ['rooms', room, 'messages'], { query })
   }
 
   resume(room: string, query: { seq: number; rev: number; limit?: number }): Promise<Missed> {
-    return this.#ask('GET', `/rooms/${room}/resume`, { query })
+    return this.#ask('GET', ['rooms', room, 'resume'], { query })
   }
 
   send(room: string, body: { id: string; content: string; reply_to?: string }): Promise<Message> {
-    return this.#ask('POST', `/rooms/${room}/messages`, { body })
+    return this.#ask('POST', ['rooms', room, 'messages'], { body })
   }
 
   edit(room: string, id: string, body: { content: string; version: number }): Promise<Message> {
-    return this.#ask('PATCH', `/rooms/${room}/messages/${id}`, { body })
+    return this.#ask('PATCH', ['rooms', room, 'messages', id], { body })
   }
 
   delete(room: string, id: string, version?: number): Promise<Message> {
-    return this.#ask('DELETE', `/rooms/${room}/messages/${id}`, { query: { version } })
+    return this.#ask('DELETE', ['rooms', room, 'messages', id], { query: { version } })
   }
 
   react(room: string, id: string, emoji: string, added: boolean): Promise<unknown> {
-    const path = `/rooms/${room}/messages/${id}/reactions/${encodeURIComponent(emoji)}`
-    return this.#ask(added ? 'PUT' : 'DELETE', path)
+    return this.#ask(added ? 'PUT' : 'DELETE', ['rooms', room, 'messages', id, 'reactions', emoji])
   }
 
   receipts(room: string, id: string): Promise<Receipts> {
-    return this.#ask('GET', `/rooms/${room}/messages/${id}/receipts`)
+    return this.#ask('GET', ['rooms', room, 'messages', id, 'receipts'])
   }
 
-  async statuses(ids: readonly string[]): Promise<Status[]> {
-    const answer = await this.#ask<Status[] | { users: Status[] }>('GET', '/users/status', {
-      query: { ids: ids.join(',') },
-    })
-    return Array.isArray(answer) ? answer : answer.users
+  statuses(ids: readonly string[]): Promise<Status[]> {
+    return this.#ask('GET', ['users', 'status'], { query: { ids: ids.join(',') } })
   }
 
-  async #ask<T>(method: string, path: string, { query, body }: { query?: Query; body?: unknown } = {}): Promise<T> {
-    const url = new URL(`${this.#options.baseUrl}/chat/v1${path}`)
+  async #ask<T>(method: string, path: readonly string[], { query, body }: { query?: Query; body?: unknown } = {}): Promise<T> {
+    const url = new URL(`${this.#options.baseUrl}/chat/v1/${path.map(segment).join('/')}`)
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, String(value))
     }
@@ -126,4 +122,11 @@ export class Http {
       typeof refusal.current_version === 'number' ? refusal.current_version : undefined,
     )
   }
+}
+
+/** A part of a path, and no more. */
+function segment(name: string): string {
+  // Encoded or not, a URL takes these for the way up, or for nothing.
+  if (/^\.{0,2}$/.test(name)) throw new ChatError('bad_request', 'There is no such id and no such emoji.')
+  return encodeURIComponent(name)
 }

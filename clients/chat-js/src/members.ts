@@ -1,18 +1,27 @@
 /** Members of one room as they come, go and read. Pure but for its own map. */
 
+import { Recent } from './recent.js'
 import type { Member, MemberPush, ReceiptPush } from './types.js'
+
+/** Names that are remembered. */
+const MOST_NAMES = 2_000
 
 export class Members {
   #members: ReadonlyMap<string, Member> = new Map()
   /** Those who left are still named beside what they wrote. */
-  readonly #names = new Map<string, string>()
+  readonly #names = new Recent<string>(MOST_NAMES)
 
   get map(): ReadonlyMap<string, Member> {
     return this.#members
   }
 
   nameOf(user: string): string | undefined {
-    return this.#names.get(user)
+    return this.#members.get(user)?.name || this.#names.of(user)
+  }
+
+  /** Forgets everything: cursors may be further back than they were. */
+  clear(): void {
+    this.#members = new Map()
   }
 
   replace(members: readonly Member[]): void {

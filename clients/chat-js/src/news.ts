@@ -1,7 +1,7 @@
 /** Which changes of a timeline are worth an event: each once, and only what is new. Pure. */
 
-import { messageOf, type Action, type Timeline } from './timeline.js'
-import type { Message, Push } from './types.js'
+import { isAnew, messageOf, type Action, type Timeline } from './timeline.js'
+import type { Message, Page, Push } from './types.js'
 
 export function news(before: Timeline, after: Timeline, action: Action): readonly Push[] {
   if (after.phase !== 'live') return []
@@ -9,19 +9,21 @@ export function news(before: Timeline, after: Timeline, action: Action): readonl
     case 'push':
       return unknown(before, after, [action.push])
     case 'missed':
+      if (isAnew(before, action)) return anew(before, after, action.page)
       return unknown(before, after, [...asPushes(before, action.missed.messages), ...before.buffer])
-    case 'newest': {
-      // What was there before the room was opened is no news.
-      const from = before.position?.seq ?? action.page.head.seq
-      const later = action.page.messages.filter(({ seq }) => seq > from)
-      const waiting = before.buffer.filter(
-        (push) => push.event !== 'chat:message' || push.message.seq > action.page.head.seq,
-      )
-      return unknown(before, after, [...asPushes(before, later), ...waiting])
-    }
+    case 'newest':
+      return anew(before, after, action.page)
     default:
       return []
   }
+}
+
+/** What was there before the room was opened is no news. */
+function anew(before: Timeline, after: Timeline, page: Page): readonly Push[] {
+  const from = before.position?.seq ?? page.head.seq
+  const later = page.messages.filter(({ seq }) => seq > from)
+  const waiting = before.buffer.filter((push) => push.event !== 'chat:message' || push.message.seq > page.head.seq)
+  return unknown(before, after, [...asPushes(before, later), ...waiting])
 }
 
 function asPushes(before: Timeline, messages: readonly Message[]): Push[] {

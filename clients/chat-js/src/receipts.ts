@@ -1,5 +1,6 @@
 /** Ticks from the members' cursors, and the own cursors on their way to the server. */
 
+import { backoff } from './outbox.js'
 import type { Member, Message } from './types.js'
 
 /** How far a message of one's own has come. */
@@ -27,10 +28,15 @@ export function tickOf(message: Message, members: Iterable<Member>): Tick {
 /** Cursors are told at most so often. */
 const WINDOW = 300
 
-/** Tells the server how far one has got and read: only forward, the latest only, and again after a failure. */
+/**
+ * Tells the server how far one has got and read: only forward, the latest only, and again
+ * after a failure. It is paused until it is started: while there is no connection, cursors gather.
+ */
 export class Marker {
   #wanted = { delivered: 0, read: 0 }
   #told = { delivered: 0, read: 0 }
+  #isPaused = true
+  #failures = 0
   #timer: ReturnType<typeof setTimeout> | undefined
   readonly #tell: (event: 'chat:delivered' | 'chat:read', seq: number) => Promise<boolean>
 
@@ -42,6 +48,24 @@ export class Marker {
   /** What the server knows already. */
   known(delivered: number, read: number): void {
     this.#told = { delivered: Math.max(delivered, this.#told.delivered), read: Math.max(read, this.#told.read) }
+  }
+
+  /** The server knows less than it did. */
+  reset(): void {
+    this.#wanted = { delivered: 0, read: 0 }
+    this.#told = { delivered: 0, read: 0 }
+  }
+
+  start(): void {
+    this.#isPaused = false
+    void this.flush()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#failures = 0
+    clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 
   delivered(seq: number): void {
@@ -63,19 +87,21 @@ export class Marker {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const { delivered, read } = this.#wanted
+    let isTold = true
     // Who has read a message has got it, too.
-    if (read > this.#told.read && (await this.#tell('chat:read', read))) this.known(read, read)
-    if (delivered > this.#told.delivered && (await this.#tell('chat:delivered', delivered))) {
-      this.known(delivered, 0)
+    if (read > this.#told.read) {
+      isTold = await this.#tell('chat:read', read)
+      if (isTold) this.known(read, read)
     }
+    if (isTold && delivered > this.#told.delivered) {
+      isTold = await this.#tell('chat:delivered', delivered)
+      if (isTold) this.known(delivered, 0)
+    }
+    if (isTold) this.#failures = 0
+    else this.#schedule(backoff((this.#failures += 1)))
   }
 
-  stop(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-  }
-
-  #schedule(): void {
-    this.#timer ??= setTimeout(() => void this.flush(), WINDOW)
+  #schedule(wait = WINDOW): void {
+    if (!this.#isPaused) this.#timer ??= setTimeout(() => void this.flush(), wait)
   }
 }

@@ -1,26 +1,25 @@
 /** One room: what it holds, what one can do in it, and what it says. */
 
-import { Channel } from './channel.js'
-import { asChatError, ChatError } from './errors.js'
+import type { Channel, Listeners } from './channel.js'
+import { Commands } from './commands.js'
+import { asChatError, type ChatError } from './errors.js'
 import { Emitter } from './emitter.js'
 import type { Http } from './http.js'
+import { hear, type Inbox } from './inbox.js'
 import { backoff, Outbox, type Letter } from './outbox.js'
 import { Marker, tickOf, type Tick } from './receipts.js'
 import { RoomState, type RoomEvents, type RoomSnapshot } from './state.js'
 import type { Statuses } from './statuses.js'
 import { PAGE, pause, Sync } from './sync.js'
-import { messageOf, type Draft } from './timeline.js'
+import type { Draft } from './timeline.js'
 import { newId } from './token.js'
 import type * as wire from './types.js'
-
-/** A message of one's own that is committed should come in its turn; after this it is asked for. */
-const ECHO = 5_000
 
 export interface RoomContext {
   me: string
   http: Http
   statuses: Statuses
-  channel(topic: string, listeners: ConstructorParameters<typeof Channel>[2]): Channel
+  channel(topic: string, listeners: Listeners): Channel
 }
 
 export class Room extends Emitter<RoomEvents> {
@@ -28,10 +27,13 @@ export class Room extends Emitter<RoomEvents> {
   readonly #context: RoomContext
   readonly #state: RoomState
   readonly #channel: Channel
+  readonly #commands: Commands
   readonly #sync: Sync
   readonly #outbox: Outbox
   readonly #marker: Marker
   #isOpen = false
+  /** Whether the app has asked to listen, and not the list of rooms alone. */
+  #isWanted = false
   #older: Promise<void> | undefined
   #stopListening: (() => void) | undefined
 
@@ -43,27 +45,45 @@ export class Room extends Emitter<RoomEvents> {
     const { http, statuses } = context
     const state = new RoomState(context.me, (event, payload) => this.emit(event, payload))
     this.#state = state
+    const push = (said: wire.Push) => this.#push(said)
+    const inbox: Inbox = {
+      me: context.me,
+      state,
+      statuses,
+      push,
+      got: (seq) => this.#got(seq),
+      reread: () => this.#reread(),
+    }
     this.#channel = context.channel(`room:${id}`, {
       joined: () => this.#joined(),
       dropped: (isRefused) => this.#dropped(isRefused),
       cut: () => void this.#cut(),
-      event: (event, payload) => this.#event(event, payload),
+      event: (event, payload) => hear(inbox, event, payload),
     })
+    this.#commands = new Commands(id, { me: context.me, http, channel: this.#channel, state, push })
     this.#sync = new Sync(id, {
       http,
       statuses,
       state,
       learn: (info) => this.learn(info),
+      setBack: () => {
+        state.setBack()
+        this.#marker.reset()
+      },
       failed: (error) => this.#refused(error),
     })
     this.#outbox = new Outbox(
-      (letter) => this.#deliver(letter),
+      (letter) => this.#commands.send(letter),
       (letter, error) => {
         state.dispatch({ type: 'fail', id: letter.id, error })
         this.emit('error', error)
       },
     )
-    this.#marker = new Marker(async (event, seq) => (await this.#channel.push(event, { seq })).is === 'done')
+    this.#marker = new Marker(async (event, seq) => {
+      const outcome = await this.#channel.push(event, { seq })
+      // What is refused for good is not told again.
+      return outcome.is === 'done' || (outcome.is === 'refused' && !outcome.error.isTransient)
+    })
   }
 
   /** What is to be seen now. The same object until something changes. */
@@ -73,6 +93,17 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Listens without reading messages: enough for the badge of unread ones. */
   join(): void {
+    this.#isWanted = true
+    this.#listen()
+  }
+
+  /** @internal Whether it is one of the rooms that the list of rooms hears of. */
+  listed(isHeard: boolean): void {
+    if (isHeard) this.#listen()
+    else if (!this.#isWanted) this.close()
+  }
+
+  #listen(): void {
     if (this.#state.isRemoved) return
     this.#stopListening ??= this.#context.statuses.on('change', (status) => this.#state.status(status))
     this.#channel.join()
@@ -89,6 +120,8 @@ export class Room extends Emitter<RoomEvents> {
   /** Stops listening. What was loaded stays, and `open` continues from there. */
   close(): void {
     void this.#marker.flush()
+    this.#marker.pause()
+    this.#isWanted = false
     this.#isOpen = false
     this.#stopListening?.()
     this.#stopListening = undefined
@@ -133,36 +166,18 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   /** Replaces a message's content. Fails with `conflict` if it has changed meanwhile. */
-  async edit(id: string, content: string): Promise<void> {
-    const { version } = this.#known(id)
-    await this.#command('chat:edit', { id, content, version }, async () => {
-      const message = await this.#context.http.edit(this.id, id, { content, version })
-      this.#state.dispatch({ type: 'answer', message })
-    })
+  edit(id: string, content: string): Promise<void> {
+    return this.#commands.edit(id, content)
   }
 
   /** Empties a message, for good. Its place stays. */
-  async delete(id: string): Promise<void> {
-    await this.#command('chat:delete', { id }, async () => {
-      const message = await this.#context.http.delete(this.id, id)
-      this.#state.dispatch({ type: 'answer', message })
-    })
+  delete(id: string): Promise<void> {
+    return this.#commands.delete(id)
   }
 
   /** Adds one's reaction, or takes it back. It is seen at once, and undone if refused. */
-  async react(id: string, emoji: string, added = true): Promise<void> {
-    const user_id = this.#context.me
-    const show = (isAdded: boolean) =>
-      this.#state.push({ event: 'chat:reaction', message_id: id, user_id, emoji, added: isAdded }, this.#isOpen)
-    show(added)
-    try {
-      await this.#command(added ? 'chat:react' : 'chat:unreact', { id, emoji }, () =>
-        this.#context.http.react(this.id, id, emoji, added),
-      )
-    } catch (error) {
-      show(!added)
-      throw error
-    }
+  react(id: string, emoji: string, added = true): Promise<void> {
+    return this.#commands.react(id, emoji, added)
   }
 
   /** Says that everything up to a message was seen. Cheap to call: it is gathered. */
@@ -201,11 +216,6 @@ export class Room extends Emitter<RoomEvents> {
     return this.#context.statuses.of(user)?.online ?? false
   }
 
-  /** Members whose names begin with `prefix`. */
-  searchMembers(prefix: string, limit = 20): Promise<wire.Member[]> {
-    return this.#context.http.members(this.id, { prefix, limit }).then(({ members }) => members)
-  }
-
   invite(user_id: string, { name, role }: { name?: string; role?: wire.Role } = {}): Promise<wire.Member> {
     return this.#context.http.invite(this.id, { user_id, name, role })
   }
@@ -226,41 +236,16 @@ export class Room extends Emitter<RoomEvents> {
     this.#got(info.last_seq)
   }
 
-  #known(id: string): wire.Message {
-    const message = messageOf(this.#state.timeline, id)
-    if (!message) throw new ChatError('not_found', 'The message is not loaded.')
-    return message
-  }
-
-  /** Over the socket, or over HTTP where that gives no answer or no reason. */
-  async #command(event: string, payload: Record<string, unknown>, overHttp: () => Promise<unknown>): Promise<void> {
-    const outcome = await this.#channel.push(event, payload)
-    if (outcome.is === 'refused') throw outcome.error
-    if (outcome.is === 'unknown') await overHttp()
-  }
-
-  async #deliver({ id, content, reply_to }: Letter): Promise<void> {
-    const body = { id, content, ...(reply_to && { reply_to }) }
-    const overHttp = async () => {
-      const message = await this.#context.http.send(this.id, body)
-      this.#state.dispatch({ type: 'answer', message })
-    }
-    await this.#command('chat:send', body, overHttp)
-    // Committed. The message itself comes in its turn; this is for when it does not.
-    setTimeout(() => {
-      if (this.#state.timeline.drafts.some((draft) => draft.id === id)) overHttp().catch(() => undefined)
-    }, ECHO)
-  }
-
   #joined(): void {
     this.#state.connect('online')
     this.#outbox.kick()
-    void this.#marker.flush()
+    this.#marker.start()
     if (this.#isOpen) void this.#sync.start()
   }
 
   #dropped(isRefused: boolean): void {
     this.#sync.stop()
+    this.#marker.pause()
     this.#state.typing.clear()
     this.#state.connect('offline')
     if (isRefused) void this.#verify()
@@ -270,7 +255,7 @@ export class Room extends Emitter<RoomEvents> {
   async #cut(): Promise<void> {
     this.#dropped(false)
     for (let tries = 0; !this.#state.isRemoved && this.#stopListening; tries += 1) {
-      if (await this.#verify()) return this.join()
+      if (await this.#verify()) return this.#listen()
       await pause(backoff(tries))
     }
   }
@@ -300,46 +285,13 @@ export class Room extends Emitter<RoomEvents> {
     this.#state.remove()
   }
 
-  #event(event: string, payload: unknown): void {
-    switch (event) {
-      case 'chat:message':
-      case 'chat:message_updated':
-      case 'chat:message_deleted': {
-        const { message } = payload as { message: wire.Message }
-        this.#state.typing.set(message.sender_id, false)
-        this.#state.push({ event, message }, this.#isOpen)
-        this.#got(message.seq)
-        if (this.#state.timeline.phase === 'gap') void this.#sync.start()
-        return
-      }
-      case 'chat:reaction':
-        return this.#state.push({ event, ...(payload as wire.ReactionPush) }, this.#isOpen)
-      case 'chat:receipt':
-        return this.#state.receipt(payload as wire.ReceiptPush)
-      case 'chat:member':
-        return this.#member(payload as wire.MemberPush)
-      case 'chat:typing': {
-        const { user_id, typing } = payload as wire.TypingPush
-        if (user_id !== this.#context.me) this.#state.typing.set(user_id, typing)
-        return
-      }
-      case 'chat:status':
-        return this.#context.statuses.set(payload as wire.Status)
-      // The server cannot tell whether one has everything.
-      case 'chat:resync':
-        return this.#reread()
-    }
+  #push(push: wire.Push): void {
+    this.#state.push(push, this.#isOpen)
+    if (this.#state.timeline.phase === 'gap') void this.#sync.start()
   }
 
   #got(seq: number): void {
     if (this.#state.info?.role) this.#marker.delivered(seq)
-  }
-
-  #member(push: wire.MemberPush): void {
-    this.#state.member(push)
-    if (push.user_id !== this.#context.me || push.change === 'left') return
-    // A guest who has become a member sees more.
-    this.#reread()
   }
 
   #reread(): void {

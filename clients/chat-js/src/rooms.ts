@@ -6,9 +6,10 @@ import type { Http } from './http.js'
 import type { Room } from './room.js'
 import type { RoomInfo } from './types.js'
 
-/** Rooms that are listened to; a socket has no end of channels. */
-const MOST_JOINED = 60
+/** Rooms that are listened to; a socket has no end of channels. Those further down wait for the next read. */
+const MOST_HEARD = 60
 const PAGE = 100
+/** Of which the list has so many. */
 const MOST_PAGES = 5
 
 export interface RoomsSnapshot {
@@ -22,7 +23,9 @@ export class Rooms extends Emitter<{ change: RoomsSnapshot }> {
   readonly #room: (id: string) => Room
   readonly #listening = new Map<string, () => void>()
   #snapshot: RoomsSnapshot = { rooms: [], isLoaded: false, error: null }
-  #refreshing: Promise<void> | undefined
+  #running = Promise.resolve()
+  #next: Promise<void> | undefined
+  #isClosed = false
 
   /** @internal It comes from `chat.rooms()`. */
   constructor(http: Http, room: (id: string) => Room) {
@@ -35,10 +38,22 @@ export class Rooms extends Emitter<{ change: RoomsSnapshot }> {
     return this.#snapshot
   }
 
-  /** Reads the list. It happens by itself after a reconnect and when one is invited. */
+  /**
+   * Reads the list, once more if it is being read: that answer may lack the news. It happens
+   * by itself after a reconnect and when one is invited.
+   */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined))
-    return this.#refreshing
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined
+      this.#running = this.#refresh()
+      return this.#running
+    })
+    return this.#next
+  }
+
+  /** @internal The chat is closed: what is still being read is not listened to. */
+  close(): void {
+    this.#isClosed = true
   }
 
   async #refresh(): Promise<void> {
@@ -51,7 +66,8 @@ export class Rooms extends Emitter<{ change: RoomsSnapshot }> {
         if (!next) break
         before = next
       }
-      infos.forEach((info, at) => this.#listen(info, at < MOST_JOINED))
+      if (this.#isClosed) return
+      infos.forEach((info, at) => this.#listen(info, at < MOST_HEARD))
       for (const id of this.#listening.keys()) {
         if (!infos.some((info) => info.id === id)) this.#forget(id)
       }
@@ -61,7 +77,7 @@ export class Rooms extends Emitter<{ change: RoomsSnapshot }> {
     }
   }
 
-  #listen(info: RoomInfo, isJoined: boolean): void {
+  #listen(info: RoomInfo, isHeard: boolean): void {
     const room = this.#room(info.id)
     room.learn(info)
     if (!this.#listening.has(info.id)) {
@@ -71,7 +87,7 @@ export class Rooms extends Emitter<{ change: RoomsSnapshot }> {
       ]
       this.#listening.set(info.id, () => stops.forEach((stop) => stop()))
     }
-    if (isJoined) room.join()
+    room.listed(isHeard)
   }
 
   #update(info: RoomInfo): void {

@@ -110,6 +110,12 @@ export class RoomState {
     this.changed()
   }
 
+  /** The room has less than is known of it. What is left is learned anew. */
+  setBack(): void {
+    this.#info = null
+    this.members.clear()
+  }
+
   learn(info: wire.RoomInfo): void {
     if (info.role) this.#isRemoved = false
     this.#info = infoLearned(this.#info, info, this.#timeline.messages, this.me)

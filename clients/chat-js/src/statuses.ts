@@ -2,13 +2,16 @@
 
 import { Emitter } from './emitter.js'
 import type { Http } from './http.js'
+import { Recent } from './recent.js'
 import type { Status } from './types.js'
 
 /** Users of one question to the server. */
 const MOST_ASKED = 100
+/** Users who are remembered. */
+const MOST_KNOWN = 10_000
 
 export class Statuses extends Emitter<{ change: Status }> {
-  readonly #known = new Map<string, Status>()
+  readonly #known = new Recent<Status>(MOST_KNOWN)
   readonly #http: Http
 
   constructor(http: Http) {
@@ -17,13 +20,13 @@ export class Statuses extends Emitter<{ change: Status }> {
   }
 
   of(user: string): Status | undefined {
-    return this.#known.get(user)
+    return this.#known.of(user)
   }
 
   set(status: Status): void {
-    const known = this.#known.get(status.user_id)
-    if (known?.online === status.online && known.last_seen === status.last_seen) return
+    const known = this.#known.of(status.user_id)
     this.#known.set(status.user_id, status)
+    if (known?.online === status.online && known.last_seen === status.last_seen) return
     this.emit('change', status)
   }
 

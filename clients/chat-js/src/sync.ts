@@ -5,18 +5,23 @@ import type { Http } from './http.js'
 import { backoff } from './outbox.js'
 import type { RoomState } from './state.js'
 import type { Statuses } from './statuses.js'
-import type { RoomInfo } from './types.js'
+import { isAhead } from './timeline.js'
+import type { Member, RoomInfo } from './types.js'
 
 /** Messages of a page. */
 export const PAGE = 50
-/** Members whose cursors are read; of larger rooms only these have ticks. */
-const MOST_MEMBERS = 100
+/** Members whose names and cursors are read, and how many at once; of larger rooms only these have ticks. */
+const MOST_MEMBERS = 500
+const MEMBERS_PAGE = 100
 
 export interface Reader {
   http: Http
   statuses: Statuses
   state: RoomState
   learn(info: RoomInfo): void
+  /** The room has less than is known of it: its database is an earlier one, from a backup. */
+  setBack(): void
+  /** A refusal that waiting alone does not mend. It is tried again all the same. */
   failed(error: ChatError): void
 }
 
@@ -33,45 +38,60 @@ export class Sync {
 
   stop(): void {
     this.#run += 1
-    const { state } = this.#reader
-    if (state.timeline.phase !== 'empty') state.dispatch({ type: 'sync' })
+    this.#reader.state.dispatch({ type: 'drop' })
   }
 
-  /** Tries until it succeeds, is refused, or is stopped. */
+  /** Tries until it succeeds or is stopped: a token that has expired is a fresh one later. */
   async start(): Promise<void> {
     const run = (this.#run += 1)
     const isCurrent = () => run === this.#run
-    this.#reader.state.dispatch({ type: 'sync' })
+    const info = await this.#insist(isCurrent, () => this.#readMessages(isCurrent))
+    if (info?.role) await this.#insist(isCurrent, () => this.#readMembers(isCurrent))
+  }
+
+  async #insist<T>(isCurrent: () => boolean, read: () => Promise<T>): Promise<T | undefined> {
+    let said: string | undefined
     for (let tries = 0; isCurrent(); tries += 1) {
       try {
-        return await this.#read(isCurrent)
+        return await read()
       } catch (thrown) {
         const error = asChatError(thrown)
         if (!isCurrent()) return
-        if (!error.isTransient) return this.#reader.failed(error)
+        // The same trouble is told once.
+        if (!error.isTransient && error.code !== said) this.#reader.failed(error)
+        said = error.code
       }
       await pause(backoff(tries))
     }
+    return
   }
 
-  async #read(isCurrent: () => boolean): Promise<void> {
-    const { http, statuses, state, learn } = this.#reader
+  async #readMessages(isCurrent: () => boolean): Promise<RoomInfo | undefined> {
+    const { http, state, learn, setBack } = this.#reader
+    state.dispatch({ type: 'sync' })
     const { position } = state.timeline
+    const known = state.info && { seq: state.info.last_seq, rev: state.info.last_rev }
     const [missed, page, info] = await Promise.all([
       position && http.resume(this.#room, position),
       http.messages(this.#room, { limit: PAGE }),
       http.room(this.#room),
     ])
     if (!isCurrent()) return
+    if (isAhead(position, page.head) || isAhead(known, page.head)) setBack()
     learn(info)
-    if (missed && !missed.limited) {
-      state.dispatch({ type: 'missed', missed })
-      state.dispatch({ type: 'refreshed', page })
-    } else {
-      state.dispatch({ type: 'newest', page })
-    }
-    if (!info.role) return
-    const { members } = await http.members(this.#room, { limit: MOST_MEMBERS })
+    state.dispatch(missed ? { type: 'missed', missed, page } : { type: 'newest', page })
+    return info
+  }
+
+  async #readMembers(isCurrent: () => boolean): Promise<void> {
+    const { http, statuses, state } = this.#reader
+    const members: Member[] = []
+    let after: string | undefined
+    do {
+      const page = await http.members(this.#room, { after, limit: MEMBERS_PAGE })
+      members.push(...page.members)
+      after = page.next ?? undefined
+    } while (after && members.length < MOST_MEMBERS && isCurrent())
     if (!isCurrent()) return
     state.members.replace(members)
     state.changed()

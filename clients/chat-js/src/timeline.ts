@@ -14,6 +14,9 @@ import type { ChatError } from './errors.js'
 import { applyReaction } from './reactions.js'
 import type { Message, Missed, Page, Position, Push, Removed } from './types.js'
 
+/** More pushes do not wait: they are dropped, and what they said is read. */
+export const MOST_WAITING = 500
+
 /** A message of one's own that the server has not confirmed. */
 export interface Draft {
   id: string
@@ -27,7 +30,7 @@ export interface Draft {
 
 export interface Timeline {
   readonly me: string
-  /** `gap`: a push was out of turn, so something is to be read before it. */
+  /** `gap`: a push was out of turn, or too many waited, so something is to be read. */
   readonly phase: 'empty' | 'syncing' | 'gap' | 'live'
   readonly messages: readonly Message[]
   readonly drafts: readonly Draft[]
@@ -37,13 +40,14 @@ export interface Timeline {
 }
 
 export type Action =
-  /** From now on pushes wait, until one of the next two. */
+  /** From now on pushes wait, until `newest` or `missed`. */
   | { type: 'sync' }
+  /** The connection is lost. What waited is read again: by then it may no longer be so. */
+  | { type: 'drop' }
   | { type: 'newest'; page: Page }
-  | { type: 'missed'; missed: Missed }
+  /** The newest page beside it has the reactions, and shows what is no longer there. */
+  | { type: 'missed'; missed: Missed; page: Page }
   | { type: 'older'; page: Page }
-  /** The newest page once more: its reactions, and what is no longer there. */
-  | { type: 'refreshed'; page: Page }
   | { type: 'push'; push: Push }
   | { type: 'send'; draft: Draft }
   | { type: 'fail'; id: string; error: ChatError }
@@ -60,23 +64,18 @@ export function reduce(timeline: Timeline, action: Action): Timeline {
   switch (action.type) {
     case 'sync':
       return { ...timeline, phase: 'syncing' }
+    case 'drop':
+      return { ...timeline, phase: timeline.phase === 'empty' ? 'empty' : 'syncing', buffer: [] }
     case 'newest':
       return drain(newest(timeline, action.page))
     case 'missed':
-      // Too much was missed: it stays a sync until the newest page is read.
-      return action.missed.limited ? timeline : drain(missed(timeline, action.missed))
+      return drain(isAnew(timeline, action) ? newest(timeline, action.page) : missed(timeline, action))
     case 'older':
       return older(timeline, action.page)
-    case 'refreshed':
-      return refreshed(timeline, action.page)
     case 'push':
       return timeline.phase === 'live' && !isOutOfTurn(timeline, action.push)
         ? pushed(timeline, action.push)
-        : {
-            ...timeline,
-            phase: timeline.phase === 'live' ? 'gap' : timeline.phase,
-            buffer: [...timeline.buffer, action.push],
-          }
+        : waiting(timeline, action.push)
     case 'send':
       if (holds(timeline, action.draft.id)) return timeline
       return { ...timeline, drafts: [...timeline.drafts, action.draft] }
@@ -96,6 +95,16 @@ export function messageOf(timeline: Timeline, id: string): Message | undefined {
   return timeline.messages.find((message) => message.id === id)
 }
 
+/** Whether more is known than the room has: its database is an earlier one, from a backup. */
+export function isAhead(position: Position | null, head: Position): boolean {
+  return position !== null && (position.seq > head.seq || position.rev > head.rev)
+}
+
+/** Whether what is loaded cannot be continued: too much was missed, or it is of another past. */
+export function isAnew({ position }: Timeline, { missed, page }: { missed: Missed; page: Page }): boolean {
+  return missed.limited || isAhead(position, page.head)
+}
+
 function holds(timeline: Timeline, id: string): boolean {
   return timeline.drafts.some((draft) => draft.id === id) || messageOf(timeline, id) !== undefined
 }
@@ -104,15 +113,16 @@ function redraft(timeline: Timeline, id: string, change: (draft: Draft) => Draft
   return { ...timeline, drafts: timeline.drafts.map((draft) => (draft.id === id ? change(draft) : draft)) }
 }
 
-/** Replaces what is loaded: there may be a hole between it and the page. */
+/** Replaces what is loaded: there may be a hole between it and the page. Answers from behind the page stay. */
 function newest(timeline: Timeline, page: Page): Timeline {
-  const known = timeline.messages.filter((message) => message.seq > page.head.seq)
+  const isKept = ({ seq }: Message) => seq > page.head.seq && !isAhead(timeline.position, page.head)
+  const known = timeline.messages.filter(isKept)
   const empty = { ...timeline, messages: [], hasOlder: page.has_more, position: page.head }
   return [...page.messages, ...known].reduce(upsert, empty)
 }
 
-function missed(timeline: Timeline, { messages, head }: Missed): Timeline {
-  return messages.reduce(upsert, { ...timeline, position: further(timeline.position, head) })
+function missed(timeline: Timeline, { missed: { messages, head }, page }: { missed: Missed; page: Page }): Timeline {
+  return refreshed(messages.reduce(upsert, { ...timeline, position: further(timeline.position, head) }), page)
 }
 
 function older(timeline: Timeline, page: Page): Timeline {
@@ -126,6 +136,12 @@ function refreshed(timeline: Timeline, page: Page): Timeline {
   const isGone = ({ id, seq }: Message) => seq >= from && seq <= page.head.seq && !present.has(id)
   const kept = { ...timeline, messages: timeline.messages.filter((message) => !isGone(message)) }
   return page.messages.reduce(upsert, kept)
+}
+
+function waiting(timeline: Timeline, push: Push): Timeline {
+  if (timeline.buffer.length >= MOST_WAITING) return { ...timeline, phase: 'gap', buffer: [] }
+  const phase = timeline.phase === 'live' ? 'gap' : timeline.phase
+  return { ...timeline, phase, buffer: [...timeline.buffer, push] }
 }
 
 /** Ends a sync. What waited comes from behind what was read, so it is never out of turn. */
@@ -173,7 +189,9 @@ function upsert(timeline: Timeline, message: Message): Timeline {
   const at = place(messages, message.seq)
   const known = messages[at]
   if (known?.seq === message.seq) {
-    return { ...timeline, drafts, messages: messages.with(at, merge(known, message)) }
+    // Another message in its place: the room's database is an earlier one, from a backup.
+    const same = known.id === message.id ? known : undefined
+    return { ...timeline, drafts, messages: messages.with(at, merge(same, message)) }
   }
   // Between what is loaded and this there would be a hole.
   if (at === 0 && timeline.hasOlder && messages.length > 0) return { ...timeline, drafts }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mock, test } from 'node:test'
+import { afterEach, mock, test } from 'node:test'
 
 import { ChatError, claimsOf, type RoomInfo } from '../src/index.js'
 import { infoAfter, infoLearned, infoRead } from '../src/info.js'
@@ -10,6 +10,8 @@ import { Marker, tickOf } from '../src/receipts.js'
 import { newId } from '../src/token.js'
 import { Typing } from '../src/typing.js'
 import { ADA, ME, message } from './server.js'
+
+afterEach(() => mock.timers.reset())
 
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
@@ -56,6 +58,8 @@ test('cursors are told together, forward only, and again after a failure', async
   for (const seq of [1, 2, 3]) marker.delivered(seq)
   marker.read(2)
   mock.timers.tick(300)
+  assert.deepEqual(told, [], 'while there is no connection they gather')
+  marker.start()
   await settled()
   assert.deepEqual(told.splice(0), ['chat:read 2', 'chat:delivered 3'])
   works = false
@@ -64,11 +68,15 @@ test('cursors are told together, forward only, and again after a failure', async
   mock.timers.tick(300)
   await settled()
   works = true
-  await marker.flush()
+  mock.timers.tick(2_000)
+  await settled()
   assert.deepEqual(told.splice(0), ['chat:read 3', 'chat:read 3'])
   await marker.flush()
   assert.deepEqual(told, [])
-  mock.timers.reset()
+  marker.pause()
+  marker.read(4)
+  mock.timers.tick(2_000)
+  assert.deepEqual(told, [])
 })
 
 const letter = (id: string) => ({ id, content: '', reply_to: null })
@@ -157,7 +165,6 @@ test('typing ends by itself and is told now and then only', () => {
   assert.deepEqual([typing.users, changes], [[], 2])
   assert.deepEqual([0, 1_000, 2_999, 3_000].map((now) => typing.isDue(now)), [true, false, false, true])
   assert.ok(typing.stop(3_100) && !typing.stop(3_200) && typing.isDue(3_300))
-  mock.timers.reset()
 })
 
 test('a token says whose it is, and nonsense says nothing', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { ChatError, emptyTimeline, reduce, type Action, type Draft, type Timeline } from '../src/index.js'
+import { MOST_WAITING } from '../src/timeline.js'
 import { ADA, FakeRoom, ME, message, random } from './server.js'
 
 const draft = (id: string): Draft => ({ id, content: 'hi', reply_to: null, created_at: '', state: 'sending' })
@@ -39,7 +40,8 @@ test('a push out of turn waits for what is before it', () => {
   const gap = play([{ type: 'push', push }], live(2))
   assert.deepEqual([gap.phase, seqs(gap)], ['gap', [1, 2]])
   const missed = { messages: [message(3), message(4)], head: { seq: 4, rev: 4 }, limited: false }
-  const after = play([{ type: 'sync' }, { type: 'missed', missed }], gap)
+  const newest = page([1, 2, 3, 4].map((seq) => message(seq)))
+  const after = play([{ type: 'sync' }, { type: 'missed', missed, page: newest }], gap)
   assert.deepEqual([after.phase, seqs(after)], ['live', [1, 2, 3, 4, 5]])
 })
 
@@ -47,7 +49,8 @@ test('a hole that stays is asked about once', () => {
   // The third was removed by hand: it is not coming.
   const gap = play([{ type: 'push', push: { event: 'chat:message', message: message(4) } }], live(2))
   const missed = { messages: [message(4)], head: { seq: 4, rev: 4 }, limited: false }
-  const after = play([{ type: 'sync' }, { type: 'missed', missed }], gap)
+  const newest = page([1, 2, 4].map((seq) => message(seq)))
+  const after = play([{ type: 'sync' }, { type: 'missed', missed, page: newest }], gap)
   assert.deepEqual([after.phase, seqs(after)], ['live', [1, 2, 4]])
   const next = play([{ type: 'push', push: { event: 'chat:message', message: message(5) } }], after)
   assert.equal(next.phase, 'live')
@@ -68,10 +71,59 @@ test('an older state of a message does not replace a newer one', () => {
 test('too much missed means another beginning, and drafts stay', () => {
   const away = play([{ type: 'send', draft: draft('mine') }, { type: 'sync' }], live(3))
   const missed = { messages: [], head: { seq: 900, rev: 900 }, limited: true }
-  assert.equal(play([{ type: 'missed', missed }], away).phase, 'syncing')
   const newest = page([message(899), message(900)], true)
-  const after = play([{ type: 'missed', missed }, { type: 'newest', page: newest }], away)
+  const after = play([{ type: 'missed', missed, page: newest }], away)
   assert.deepEqual([seqs(after), after.hasOlder, after.drafts.length], [[899, 900], true, 1])
+})
+
+test('what is pushed while one reads comes behind what is read', () => {
+  const push = { event: 'chat:reaction', message_id: 'm2', user_id: ADA, emoji: '👍', added: true } as const
+  const { id, room_id, seq } = message(1)
+  const removed = { event: 'chat:message_deleted', message: { id, room_id, seq } } as const
+  const missed = { messages: [], head: { seq: 2, rev: 2 }, limited: false }
+  const newest = page([message(1), message(2)])
+  const after = play(
+    [{ type: 'sync' }, { type: 'push', push }, { type: 'push', push: removed }, { type: 'missed', missed, page: newest }],
+    live(2),
+  )
+  assert.deepEqual([seqs(after), after.messages[0]!.reactions?.length], [[2], 1])
+})
+
+test('what waited when the connection was lost does not come after what is read later', () => {
+  const reaction = { event: 'chat:reaction', message_id: 'm1', user_id: ADA, emoji: '👍', added: true } as const
+  const pushes: Action[] = [
+    { type: 'push', push: { event: 'chat:message', message: message(3) } },
+    { type: 'push', push: reaction },
+  ]
+  // While it is away the third is removed and the reaction taken back.
+  const missed = { messages: [], head: { seq: 3, rev: 3 }, limited: false }
+  const newest = page([message(1, { reactions: [] }), message(2)])
+  const back: Action[] = [{ type: 'drop' }, { type: 'sync' }, { type: 'missed', missed, page: { ...newest, head: missed.head } }]
+  const after = play([{ type: 'sync' }, ...pushes, ...back], live(2))
+  assert.deepEqual([seqs(after), after.messages[0]!.reactions, after.position], [[1, 2], [], { seq: 3, rev: 3 }])
+})
+
+test('an earlier database, from a backup, leaves nothing of what it does not know', () => {
+  const other = message(2, { id: 'other', rev: 2, content: 'after the backup' })
+  const newest = page([message(1), other])
+  const missed = { messages: [], head: newest.head, limited: true }
+  const later = play([{ type: 'answer', message: message(6) }, { type: 'sync' }], live(5))
+  for (const action of [{ type: 'newest', page: newest }, { type: 'missed', missed, page: newest }] as const) {
+    const after = play([action], later)
+    assert.deepEqual([after.messages.map(({ id }) => id), after.position], [['m1', 'other'], { seq: 2, rev: 2 }])
+  }
+  // By now it has as many again.
+  const pushed = play([{ type: 'push', push: { event: 'chat:message_updated', message: other } }], live(2))
+  assert.deepEqual(pushed.messages.map(({ id }) => id), ['m1', 'other'])
+})
+
+test('too many pushes do not wait: they are read', () => {
+  const push = (seq: number): Action => ({ type: 'push', push: { event: 'chat:message', message: message(seq) } })
+  const pushes = Array.from({ length: MOST_WAITING + 1 }, (_, at) => push(at + 3))
+  const full = play([{ type: 'sync' }, ...pushes.slice(0, -1)], live(2))
+  assert.deepEqual([full.phase, full.buffer.length], ['syncing', MOST_WAITING])
+  const over = play(pushes.slice(-1), full)
+  assert.deepEqual([over.phase, over.buffer.length, over.position], ['gap', 0, { seq: 2, rev: 2 }])
 })
 
 // A client that reads, is pushed to, loses its connection, and comes back, beside a room that
@@ -96,20 +148,39 @@ test('whatever happens, nothing is missing, doubled or out of order', () => {
         told += 1
       }
     }
+    let step = 0
+    /** What goes on in the room without this client. */
+    const change = (what: number) => {
+      const at = dice(Math.max(1, room.size))
+      switch (what) {
+        case 0: case 1: case 2: room.send(`m-${(step += 1)}`, 'hello'); break
+        case 3: room.edit(at, `edited ${(step += 1)}`); break
+        case 4: room.delete(at); break
+        case 5: if (dice(4) === 0) room.remove(at); break
+        default: room.react(at, dice(2) ? ME : ADA, dice(2) ? '👍' : '🎉', dice(3) > 0)
+      }
+    }
+    /** The room changes while an answer is on its way, and that is told before the answer is there. */
+    const meanwhile = () => {
+      for (let count = dice(4); count > 0; count -= 1) change(dice(7))
+      tell(dice(8))
+    }
+    const drop = () => {
+      isConnected = false
+      apply({ type: 'drop' })
+    }
     const read = () => {
       apply({ type: 'sync' })
-      if (timeline.position) {
-        const missed = room.resume(timeline.position.rev, 30)
-        const page = room.history(10)
-        tell(dice(4))
-        apply({ type: 'missed', missed })
-        if (missed.limited) apply({ type: 'newest', page: room.history(10) })
-        else apply({ type: 'refreshed', page })
-      } else {
-        const newest = room.history(10)
-        tell(dice(4))
-        apply({ type: 'newest', page: newest })
-      }
+      // Both are asked at once, and either may be answered first.
+      const resume = () => timeline.position && room.resume(timeline.position.rev, 30)
+      const early = dice(2) ? resume() : undefined
+      if (early !== undefined) meanwhile()
+      const page = room.history(10)
+      if (early === undefined) meanwhile()
+      const missed = early === undefined ? resume() : early
+      meanwhile()
+      if (dice(8) === 0) return drop()
+      apply(missed ? { type: 'missed', missed, page } : { type: 'newest', page })
     }
     const connect = () => {
       isConnected = true
@@ -117,40 +188,36 @@ test('whatever happens, nothing is missing, doubled or out of order', () => {
       told = Math.max(told, room.log.length - dice(4))
       read()
     }
-    for (let step = 0; step < 120; step += 1) {
-      const at = dice(Math.max(1, room.size))
-      const user = dice(2) ? ME : ADA
-      switch (dice(11)) {
-        case 0: case 1: case 2: room.send(`m-${step}`, 'hello'); break
-        case 3: {
+    for (let turn = 0; turn < 120; turn += 1) {
+      const what = dice(11)
+      switch (what) {
+        case 7: {
           const id = `mine-${(drafts += 1)}`
           apply({ type: 'send', draft: draft(id) })
           const made = room.send(id, 'hi', ME)
           if (dice(2)) apply({ type: 'answer', message: made })
           break
         }
-        case 4: room.edit(at, `edited ${step}`); break
-        case 5: room.delete(at); break
-        case 6: if (dice(4) === 0) room.remove(at); break
-        case 7: room.react(at, user, dice(2) ? '👍' : '🎉', dice(3) > 0); break
-        case 8: if (isConnected) { isConnected = false; apply({ type: 'sync' }) } else connect(); break
+        case 8: if (isConnected) drop(); else connect(); break
         case 9: {
           const first = timeline.messages[0]
           if (first && timeline.hasOlder) apply({ type: 'older', page: room.history(10, first.seq) })
           break
         }
-        default: tell(1 + dice(5))
+        case 10: tell(1 + dice(5)); break
+        default: change(what)
       }
       if (timeline.phase === 'gap' && isConnected) read()
     }
-    if (!isConnected) connect()
-    tell(Infinity)
-    if (timeline.phase === 'gap') read()
+    do {
+      if (!isConnected) connect()
+      tell(Infinity)
+      if (timeline.phase === 'gap') read()
+    } while (!isConnected)
     tell(Infinity)
     // What was lost from sight is sent again under its id, and the server says that it has it.
     for (const { id } of timeline.drafts) apply({ type: 'answer', message: room.send(id, 'hi', ME) })
     tell(Infinity)
-    apply({ type: 'refreshed', page: room.history(10) })
     const truth = room.history(10)
     const from = truth.messages[0]?.seq ?? 0
     const sort = (list: readonly { emoji: string; count: number; mine: boolean }[] = []) =>

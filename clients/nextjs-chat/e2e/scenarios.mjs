@@ -230,6 +230,16 @@ export const scenarios = {
     await app.getByLabel('Message', { exact: true }).fill('I am')
     await app.getByLabel('Message', { exact: true }).press('Enter')
     await app.locator('[data-tick="delivered"], [data-tick="read"]').waitFor()
+
+    // A fresh token of the same user changes nothing; another user's signs them in.
+    const hand = (fresh) =>
+      cleo.page.evaluate((given) => frames[0].postMessage({ type: 'rowcast:token', token: given }, location.origin), fresh)
+    await hand((await token('Cleo')).token)
+    await app.getByLabel('Message', { exact: true }).fill('still here')
+    await app.getByLabel('Message', { exact: true }).press('Enter')
+    await hand(dora.token)
+    await app.getByText('Dora', { exact: true }).waitFor()
+    await app.getByRole('button', { name: 'Join the room' }).waitFor()
   },
 
   async 'nothing failed on the pages, and nobody else was asked'({ people }) {

@@ -1,7 +1,6 @@
 // A server of its own with a database of its own, and the app built.
 
 import { execFile, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -42,12 +41,13 @@ async function newest(name, which) {
   return times.length > 0 ? times.reduce((a, b) => which(a, b)) : 0
 }
 
+/** The server as it is now. */
 async function binary() {
   if (process.env.TEST_BIN) return process.env.TEST_BIN
   const target = process.env.CARGO_TARGET_DIR ?? path.join(root, 'target')
-  const program = path.join(target, 'debug', 'rowcast')
-  if (!existsSync(program)) await show('cargo', ['build', '--locked', '--features', 'fuzzing', '--bin', 'rowcast'], root)
-  return program
+  // It does nothing if the program is as new as its sources.
+  await show('cargo', ['build', '--locked', '--features', 'fuzzing', '--bin', 'rowcast'], root)
+  return path.join(target, 'debug', 'rowcast')
 }
 
 function freePort() {

@@ -71,27 +71,28 @@ interface Handed {
 /**
  * A token from the host page: in the fragment of the address (`#token=…&key=…`), or as a
  * message `{ type: 'rowcast:token', token, key }` to the frame that the app is in. A later
- * message replaces the token.
+ * message replaces the token; if it is another user's, they are signed in.
  */
 export function sessionOfHost(found: (session: Session) => void): () => void {
-  let handed = takeFragment()
-  const start = () => {
-    if (!handed) return
-    const claims = claimsOf(handed.token)
+  let handed: Handed | null = null
+  const take = ({ token, key }: Handed) => {
+    const claims = claimsOf(token)
+    if (handed && claimsOf(handed.token).sub === claims.sub) return void (handed.token = token)
+    // A session keeps to its user's tokens.
+    const own: Handed = { token, key: key ?? handed?.key }
+    handed = own
     const name = claims.user_metadata?.name ?? claims.name ?? 'Me'
-    const token = () => Promise.resolve(handed!.token)
-    found({ url: server(), key: handed.key ?? handed.token, name, token, isDev: false })
+    found({ url: server(), key: own.key ?? token, name, token: () => Promise.resolve(own.token), isDev: false })
   }
   const hear = (event: MessageEvent) => {
     const isHost = event.source === window.parent && (event.origin === location.origin || HOSTS.includes(event.origin))
     const data = event.data as { type?: string; token?: unknown; key?: unknown } | null
     if (!isHost || data?.type !== 'rowcast:token' || typeof data.token !== 'string') return
-    const isFirst = !handed
-    handed = { token: data.token, key: typeof data.key === 'string' ? data.key : handed?.key }
-    if (isFirst) start()
+    take({ token: data.token, key: typeof data.key === 'string' ? data.key : undefined })
   }
   addEventListener('message', hear)
-  if (handed) start()
+  const inAddress = takeFragment()
+  if (inAddress) take(inAddress)
   else if (window.parent !== window) for (const host of [location.origin, ...HOSTS]) ask(host)
   return () => removeEventListener('message', hear)
 }

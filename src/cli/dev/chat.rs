@@ -9,7 +9,7 @@ use crate::{
     postgres::connect::ConnectConfig,
     tenants::{
         chat_schema::Chat,
-        migrations::{self, MigrateError, Options, reason},
+        migrations::{self, MigrateError, Options},
     },
 };
 
@@ -19,7 +19,7 @@ pub(super) async fn install(database: &ConnectConfig, publication: String) -> Re
     let mut client = connect(database).await?;
     let plain = |error: pg::Error| {
         Failure::new(
-            format!("The database does not tell its settings: {}.", reason(&error)),
+            format!("The database does not tell its settings: {}.", pg::words(&error)),
             "try again; if it stays so, look at PostgreSQL's log.",
         )
     };

@@ -26,10 +26,8 @@ use crate::http::{State, error::ApiError, media};
 
 const TOO_LARGE: &str = "Payload size exceeds tenant limit";
 
-/// Why a message to a topic, private or not, may not be sent, if so.
-trait Refuses: Fn(&Topic, bool, &Message) -> Option<PublishError> {}
-
-impl<F: Fn(&Topic, bool, &Message) -> Option<PublishError>> Refuses for F {}
+/// Says why a message to a topic, private or not, may not be sent, if so.
+type Refuses<'a> = &'a dyn Fn(&Topic, bool, &Message) -> Option<PublishError>;
 
 /// One message of a batch, checked.
 #[derive(Debug)]
@@ -77,7 +75,7 @@ pub async fn send_all(
         // Above the rate whatever it says: it is not worth the memory to read it.
         check_rate(&services, list.count)?;
     }
-    let items = list.parse(&body, |topic, private, message| {
+    let items = list.parse(&body, &|topic, private, message| {
         let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic: topic.clone() };
         services.broadcasts.check(&key, message).err()
     })?;
@@ -161,14 +159,14 @@ impl<'a> List<'a> {
     }
 
     /// Reads all of them. Payloads share the memory of `body`.
-    fn parse(&self, body: &Bytes, refuses: impl Refuses) -> Result<Vec<Item>, ApiError> {
+    fn parse(&self, body: &Bytes, refuses: Refuses<'_>) -> Result<Vec<Item>, ApiError> {
         let messages: Vec<&RawValue> =
             serde_json::from_str(self.messages.get()).map_err(|_| whole(INVALID))?;
         let mut items = Vec::with_capacity(messages.len());
         let mut faults = Vec::with_capacity(messages.len());
         for message in messages {
             let fields = cast::pick(message, FIELDS).ok_or_else(|| whole(INVALID))?;
-            match item(body, fields, &refuses) {
+            match item(body, fields, refuses) {
                 Ok(item) => {
                     items.push(item);
                     faults.push(Value::Object(Map::new()));
@@ -197,7 +195,7 @@ const FIELDS: [&str; 5] = ["topic", "event", "payload", "private", "id"];
 fn item(
     body: &Bytes,
     [topic, event, payload, private, id]: [Option<&RawValue>; 5],
-    refuses: &impl Refuses,
+    refuses: Refuses<'_>,
 ) -> Result<Item, Map<String, Value>> {
     let mut faults = Map::new();
     let mut fault = |name: &str, text: &str| {
@@ -229,7 +227,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &Bytes, is_large: bool) -> Result<Vec<Item>, ApiError> {
-        List::of(body)?.parse(body, |_, _, _| is_large.then_some(PublishError::TooLarge))
+        List::of(body)?.parse(body, &|_, _, _| is_large.then_some(PublishError::TooLarge))
     }
 
     fn errors(body: &str) -> Value {

@@ -134,7 +134,6 @@ pub(crate) async fn edit(
     responses(
         (status = 200, description = "The message", body = Object),
         (status = 409, description = "It has another version: `current_version`", body = crate::http::openapi::ChatRefusal),
-        (status = 410, description = "The message is deleted", body = crate::http::openapi::ChatRefusal),
         Refused,
     ),
     security(("token" = []), ("apikey" = [])),

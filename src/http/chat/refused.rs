@@ -63,11 +63,12 @@ impl IntoResponse for Refused {
 }
 
 /// What every route of the chat may refuse with, for the description of the API.
-const ALWAYS: [(StatusCode, &str); 6] = [
+const ALWAYS: [(StatusCode, &str); 7] = [
     (StatusCode::BAD_REQUEST, "Something has the wrong form"),
     (StatusCode::UNAUTHORIZED, "No valid token"),
     (StatusCode::FORBIDDEN, "The caller may not"),
     (StatusCode::NOT_FOUND, "No such room or message, or not the caller's to see"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
     (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
     (StatusCode::SERVICE_UNAVAILABLE, "No database, or no chat in it"),
 ];

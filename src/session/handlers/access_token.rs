@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::{
     auth::Claims,
     authorization::{AuthorizeError, Rights},
+    chat::Ticket,
     secret::Secret,
     session::{
         channel::{Channel, Permissions, Step},
@@ -32,9 +33,12 @@ pub fn handle(context: &Context, channel: &mut Channel, tasks: &mut Tasks, paylo
         return Step::Stay;
     }
     match context.services.tenant.verify(&new) {
-        Ok(claims) if channel.key.private => Step::AskRead { token: Secret::new(new), claims },
         Ok(claims) => {
-            put_in_force(context, channel, tasks, Secret::new(new), claims);
+            let (token, ticket) = (Secret::new(new), context.services.chat.ticket());
+            if channel.key.private {
+                return Step::AskRead { token, claims, ticket };
+            }
+            put_in_force(context, channel, tasks, (token, claims, ticket));
             Step::Stay
         }
         Err(error) => Step::Shutdown(token::channel_text(&error).into_owned()),
@@ -46,7 +50,7 @@ pub fn permit(
     context: &Context,
     channel: &mut Channel,
     tasks: &mut Tasks,
-    (token, claims): (Secret, Claims),
+    new: (Secret, Claims, Ticket),
     read: Result<Rights, AuthorizeError>,
 ) -> Step {
     let topic = &channel.key.topic;
@@ -64,7 +68,7 @@ pub fn permit(
     }
     channel.permissions = Permissions::private(read);
     channel.update_interest();
-    put_in_force(context, channel, tasks, token, claims);
+    put_in_force(context, channel, tasks, new);
     Step::Stay
 }
 
@@ -72,15 +76,15 @@ fn put_in_force(
     context: &Context,
     channel: &mut Channel,
     tasks: &mut Tasks,
-    token: Secret,
-    claims: Claims,
+    (token, claims, ticket): (Secret, Claims, Ticket),
 ) {
     channel.token = token;
     channel.token_due = token_due(&claims);
     let is_another = claims.subject() != channel.claims.subject();
     channel.claims = claims;
     if is_another {
-        context.services.chat.reseat(&channel.key, &channel.claims, &channel.subscriber);
+        let (key, claims) = (&channel.key, &channel.claims);
+        context.services.chat.reseat(key, claims, &channel.subscriber, ticket);
     }
     postgres_changes::subscribe(context, channel, tasks);
 }

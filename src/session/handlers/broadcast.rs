@@ -28,7 +28,7 @@ pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: 
         Some(_) => {}
     }
     if let Some(persist) = message.persist {
-        return database::store(context, channel, reference, payload, persist, tasks);
+        return database::store(context, channel, reference, payload, persist);
     }
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;

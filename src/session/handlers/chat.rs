@@ -20,7 +20,7 @@ use crate::{
         channel::{Channel, Step},
         context::Context,
         handlers::database::FromDatabase,
-        tasks::{Done, Tasks},
+        tasks::{Done, Task, Tasks},
     },
     tenants::Caller,
 };
@@ -83,10 +83,13 @@ pub fn handle(
     call: &Call<'_>,
 ) -> Step {
     let services = &context.services;
-    let longest = services.chat.config().message_characters;
+    let verb = Verb::parse(&call.event, call.payload);
+    if matches!(verb, Ok(Verb::Typing(_))) && channel.permissions.write.is_none() {
+        return Step::AskWrite;
+    }
     let verb = match services.tenant.meters.events.record(1) {
         true => Err(ChatError::rate_limited()),
-        false => Verb::parse(&call.event, call.payload, longest),
+        false => verb,
     };
     let outcome = |message, result| Outcome {
         is_waited_for: false,
@@ -97,7 +100,7 @@ pub fn handle(
     };
     match verb {
         Ok(Verb::Act(act)) => {
-            act_on(context, channel, tasks, call, outcome(Some(act.id()), Ok("{}".into())), act)
+            act_on(context, channel, call, outcome(Some(act.id()), Ok("{}".into())), act)
         }
         Ok(Verb::Mark(mark)) => {
             let marker =
@@ -113,7 +116,7 @@ pub fn handle(
             Step::Stay
         }
         Ok(Verb::Typing(typing)) => {
-            let Some(rights) = channel.permissions.write else { return Step::AskWrite };
+            let rights = channel.permissions.write.unwrap_or_default();
             let user = chat::user(&channel.claims).filter(|_| rights.broadcast);
             let result = user.ok_or_else(ChatError::not_a_member).map(|user| {
                 services.chat.typing(call.room, user, channel.id, channel.own, typing);
@@ -133,7 +136,6 @@ pub fn handle(
 fn act_on(
     context: &Context,
     channel: &Channel,
-    tasks: &mut Tasks,
     call: &Call<'_>,
     outcome: Outcome,
     act: chat::Act,
@@ -142,13 +144,12 @@ fn act_on(
     let own = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), context.headers.clone());
     let (topic, id, room) = (channel.key.topic.clone(), channel.id, call.room);
-    tasks.push(Box::pin(async move {
+    Step::Storing(Task::new(async move {
         let caller = Caller { topic: topic.sub_topic(), claims: &claims, headers: &headers };
         let result = chat.act(caller, room, &act, own.as_deref()).await.map(Arc::from);
         let outcome = Outcome { is_waited_for: true, result, ..outcome };
         Done::Database { topic, channel: id, result: FromDatabase::Chat(outcome) }
-    }));
-    Step::Storing
+    }))
 }
 
 /// The id of the message that a refused verb was about, if it has one.

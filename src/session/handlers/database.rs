@@ -21,7 +21,7 @@ use crate::{
         channel::{Channel, Step},
         context::Context,
         handlers::chat,
-        tasks::{Done, Tasks},
+        tasks::{Done, Task, Tasks},
     },
     telemetry::reason,
     tenants::Caller,
@@ -106,16 +106,14 @@ pub fn ready(context: &Context, channel: &Channel) {
     context.outbox.push(frame);
 }
 
-/// Stores a broadcast; from there it reaches its receivers. The answer, if one
-/// is wanted, comes when it is committed, and so does [`FromDatabase::Stored`]
-/// if this says [`Step::Storing`].
+/// Has a broadcast stored; from there it reaches its receivers. The answer, if
+/// one is wanted, comes when it is committed, with [`FromDatabase::Stored`].
 pub fn store(
     context: &Context,
     channel: &Channel,
     reference: &Ref,
     payload: &Payload,
     persist: Persist,
-    tasks: &mut Tasks,
 ) -> Step {
     let services = &context.services;
     let Payload::User(broadcast) = payload.clone() else { return Step::Stay };
@@ -138,14 +136,13 @@ pub fn store(
     let subscriber = (!channel.own).then(|| Arc::clone(&channel.subscriber));
     let (claims, headers) = (channel.claims.clone(), context.headers.clone());
     let (topic, id, reference) = (channel.key.topic.clone(), channel.id, reference.clone());
-    tasks.push(Box::pin(async move {
+    Step::Storing(Task::new(async move {
         let name = topic.sub_topic();
         let sender = Caller { topic: name, claims: &claims, headers: &headers };
         let result = store.store(sender, &broadcast, persist, subscriber.as_deref()).await;
         let result = FromDatabase::Stored(reference, result.map(|_id| ()));
         Done::Database { topic, channel: id, result }
-    }));
-    Step::Storing
+    }))
 }
 
 /// Answers a push whose message was to be stored.

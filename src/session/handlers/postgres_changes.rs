@@ -20,7 +20,8 @@ use crate::{
     session::{
         channel::Channel,
         context::Context,
-        entrance::{Entrance, Held, Outcome},
+        entrance::{Entrance, Held},
+        join::Refused,
         refusal::Refusal,
         tasks::{Done, Tasks},
     },
@@ -54,6 +55,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Between attempts that a join waits for.
 const HELD_RETRY: Duration = Duration::from_millis(500);
 
+/// Why items that make no sense are refused.
+const REFUSED: ErrorCode = ErrorCode::RealtimeDisabledForConfiguration;
+
 #[derive(Debug, Default)]
 enum Wanted {
     #[default]
@@ -79,7 +83,7 @@ pub enum Failure {
 
 impl Changes {
     /// Reads what a join asks for. Also returns the list for its reply.
-    /// Items beyond the engine's bound are not even read.
+    /// The reply echoes all items; more than the engine takes are not compiled.
     pub fn of(join: &Join, topic: &Topic, engine: &PostgresChanges) -> (Self, String) {
         let legacy = join.is_legacy.then(|| legacy_item(topic.sub_topic()));
         let items: Vec<&str> = match &legacy {
@@ -119,9 +123,9 @@ impl Changes {
         self.held = Some(Box::new(Held { entrance, limit, until: Instant::now() + limit }));
     }
 
-    fn refuse(&mut self, code: ErrorCode, message: String) -> Option<Outcome> {
+    fn refuse(&mut self, code: ErrorCode, message: String) -> Option<Refused> {
         let request = self.held.take()?.entrance.request;
-        Some(Outcome::Refused(request, Refusal::new(code, message)))
+        Some(Refused { request, refusal: Refusal::new(code, message) })
     }
 }
 
@@ -141,15 +145,15 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
         Wanted::Nothing => return,
         Wanted::Bindings(bindings) => Arc::clone(bindings),
         Wanted::Refused(message) if channel.changes.held.is_some() => {
-            let code = ErrorCode::RealtimeDisabledForConfiguration;
-            let error = SubscribeError { code, message: message.clone(), retry: false };
+            let error = SubscribeError { code: REFUSED, message: message.clone(), retry: false };
             tasks.push(Box::pin(async move {
                 Done::Subscribed { topic, channel: id, attempt: Err(Failure::Engine(error)) }
             }));
             return;
         }
         Wanted::Refused(message) => {
-            tracing::debug!(code = %ErrorCode::RealtimeDisabledForConfiguration, "subscription refused");
+            context.services.metrics.error(REFUSED);
+            tracing::debug!(code = %REFUSED, "subscription refused");
             tell(context, channel, Status::Error, message);
             return;
         }
@@ -197,16 +201,15 @@ fn subscribe_after(context: &Context, channel: &mut Channel, tasks: &mut Tasks, 
 }
 
 /// Takes the outcome of an attempt. Success was told by the engine already.
-/// Says what became of the join, if that waited for it.
+/// Says so if that was the end of the join that waited for it.
 pub fn finish(
     context: &Context,
     channel: &mut Channel,
     tasks: &mut Tasks,
     attempt: Attempt,
-) -> Option<Outcome> {
+) -> Option<Refused> {
     channel.changes.is_trying = false;
     let is_outdated = std::mem::take(&mut channel.changes.is_outdated);
-    let mut outcome = None;
     match attempt {
         Ok(registration) => {
             let mut problems = std::mem::take(&mut channel.changes.problems);
@@ -214,7 +217,7 @@ pub fn finish(
             // The old one, if any, has left as this one entered.
             channel.changes.registration = Some(registration);
             if let Some(held) = channel.changes.held.take() {
-                outcome = Some(Outcome::Entered(held.entrance.open(context, channel, tasks)));
+                held.entrance.open(context, channel, tasks);
             }
             for problem in &problems {
                 tell(context, channel, Status::Error, problem);
@@ -237,7 +240,7 @@ pub fn finish(
         }
         Err(Failure::Engine(error)) => {
             channel.changes.registration = None;
-            context.services.metrics.error(ErrorCode::UnableToSubscribeToPostgres);
+            context.services.metrics.error(error.code);
             tracing::info!(code = %error.code, retry = error.retry, "subscription failed");
             tell(context, channel, Status::Error, &error.message);
             if error.retry {
@@ -248,7 +251,7 @@ pub fn finish(
     if is_outdated {
         subscribe(context, channel, tasks);
     }
-    outcome
+    None
 }
 
 fn tell(context: &Context, channel: &Channel, status: Status, message: &str) {

@@ -53,7 +53,7 @@ async fn the_connections_token_is_verified_again_at_each_join() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_items_are_not_read() {
+async fn too_many_items_are_not_subscribed() {
     let (_services, mut client) = open();
     let items = vec![json!({"table": 5}); 101];
     client.join("1", "realtime:a", json!({"config": {"postgres_changes": items}})).await;
@@ -61,6 +61,34 @@ async fn too_many_items_are_not_read() {
     assert_eq!(reply[4]["response"]["postgres_changes"].as_array().unwrap().len(), 101);
     let text = "Too many postgres_changes of one channel. Maximum 100";
     assert_eq!(client.next().await[4]["message"], text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_has_one_seat_however_many_joins_wait() {
+    let limits = Limits { max_concurrent_users: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let mut client = connect(&services, 1000);
+    let waiting = json!({"config": {
+        "postgres_changes": [{"event": "*", "schema": "public", "table": "t"}],
+        "postgres_changes_options": {"wait": true},
+    }});
+    client.join("1", "realtime:a", waiting).await;
+    client.join("2", "realtime:b", json!({"config": {}})).await;
+    let reply = client.next().await;
+    assert_eq!((&reply[2], &reply[4]["status"]), (&json!("realtime:b"), &json!("ok")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_join_leaves_its_seat() {
+    let limits = Limits { max_concurrent_users: 1, ..Limits::default() };
+    let services = services(limits, Config::default());
+    let mut refused = connect(&services, 1000);
+    let config = json!({"config": {}, "access_token": "a.b.c"});
+    refused.join("1", "realtime:a", config).await;
+    assert_eq!(refused.next().await[4]["status"], "error");
+    let mut client = connect(&services, 1000);
+    client.join("1", "realtime:a", json!({"config": {}})).await;
+    assert_eq!(client.next().await[4]["status"], "ok");
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,27 @@ async fn receipts_are_rows_in_small_rooms_and_counts_in_all() {
 }
 
 #[tokio::test]
+async fn who_was_away_for_long_has_receipts_of_the_newest_only() {
+    let bench = Bench::with_room(&["bob"]).await;
+    let ann = bench.user("ann").await;
+    bench.sql(&format!("insert into messages (room_id, sender_id, content) select '{ROOM}', '{}', 'text' from generate_series(1, 1500)", person("bob"))).await;
+    let receipts = "select jsonb_build_array(count(*), count(t.read_at), min(m.seq), max(m.seq)) from message_receipts t join messages m on m.id = t.message_id";
+    let answer = ann.get(&mark("1500", "null", 50)).await;
+    assert_eq!(answer, json!({"delivered_seq": 1500, "read_seq": 0}));
+    assert_eq!(bench.value(receipts).await, json!([1000, 0, 501, 1500]));
+    // Reading what is far behind is noted there, and only there.
+    ann.get(&mark("null", "10", 50)).await;
+    assert_eq!(bench.value(receipts).await, json!([1010, 10, 1, 1500]));
+    ann.get(&mark("null", "1400", 50)).await;
+    assert_eq!(bench.value(receipts).await, json!([1110, 1010, 1, 1500]));
+    let counts = format!(
+        "select chat.receipts('{ROOM}', (select id from messages where seq = 300)) - 'receipts'"
+    );
+    let counted = json!({"members": 1, "delivered": 1, "read": 1});
+    assert_eq!(bench.value(&counts).await, counted);
+}
+
+#[tokio::test]
 async fn a_room_keeps_an_owner_while_it_has_members() {
     let bench = Bench::with_room(&["bob", "cid"]).await;
     let owners = format!(

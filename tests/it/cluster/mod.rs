@@ -2,6 +2,7 @@
 
 mod chat;
 mod conformance;
+mod presence;
 
 use std::time::Duration;
 

@@ -72,6 +72,7 @@ async fn refusals_have_a_status_a_code_and_a_sentence() {
         (&bob, "PATCH", &*one, edit, 403, "forbidden"),
         (&bob, "POST", &*messages, json!({ "id": id, "content": "x" }), 409, "conflict"),
         (&ada, "POST", &*messages, json!([]), 400, "bad_request"),
+        (&ada, "POST", "/rooms", json!({ "name": "a\u{0}b" }), 400, "bad_request"),
         (&ada, "POST", &*messages, long, 413, "too_large"),
         (&ada, "GET", &*format!("{messages}?before=x"), Value::Null, 400, "bad_request"),
         (&ada, "GET", "/rooms/x", Value::Null, 400, "bad_request"),

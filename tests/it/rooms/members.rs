@@ -6,7 +6,7 @@ use rowcast::protocol::Vsn;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{World, user};
+use super::{Room, World, user};
 use crate::support::client::Client;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,10 +116,49 @@ async fn another_users_token_is_another_user() {
     let (ada, bob) = (user("Ada"), user("Bob"));
     let room = world.room(&[&ada, &bob]).await;
     let client = Client::connect_as(&world.server, Vsn::V2, &ada.token).await;
-    let mut here = super::Room::enter(client, room, json!({ "ack": true })).await;
+    let mut here = Room::enter(client, room, json!({ "ack": true })).await;
     let topic = here.topic.clone();
     here.client.push(&topic, "access_token", json!({ "access_token": bob.token })).await;
     assert_eq!(here.send("as Bob").await["sender_id"], json!(bob.id));
     world.run(&format!("delete from room_members where user_id = '{}'", bob.id)).await;
     here.client.event(&topic, "phx_close").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_hear_nothing_of_a_room_that_has_become_private() {
+    let world = World::start().await;
+    let (ada, eve) = (user("Ada"), user("Eve"));
+    let room = world.room(&[&ada]).await;
+    world.run("update rooms set visibility = 'public'").await;
+    let mut at_ada = world.enter(&ada, room).await;
+    let anonymous = Client::connect(&world.server).await;
+    let visitors =
+        [world.enter(&eve, room).await, Room::enter(anonymous, room, json!({ "ack": true })).await];
+    world
+        .run(&format!(
+            "begin; update rooms set visibility = 'private'; \
+             insert into messages (room_id, sender_id, content) values ('{room}', '{}', 'secret'); commit",
+            ada.id
+        ))
+        .await;
+    assert_eq!(at_ada.hears("message").await["message"]["content"], "secret");
+    for mut gone in visitors {
+        let topic = gone.topic.clone();
+        assert_eq!(gone.client.event(&topic, "system").await["status"], "error");
+        gone.client.event(&topic, "phx_close").await;
+        assert!(gone.heard().await.is_empty());
+    }
+    assert_eq!(world.value("select count(*) from chat.closings").await, json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_keeps_a_room_whose_table_was_emptied() {
+    let world = World::start().await;
+    let ada = user("Ada");
+    let room = world.room(&[&ada]).await;
+    let mut at_ada = world.enter(&ada, room).await;
+    world.run("truncate room_members").await;
+    let topic = at_ada.topic.clone();
+    assert_eq!(at_ada.client.event(&topic, "system").await["status"], "error");
+    at_ada.client.event(&topic, "phx_close").await;
 }

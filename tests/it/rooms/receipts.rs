@@ -79,3 +79,19 @@ async fn who_goes_leaves_its_receipts() {
     let query = format!("select last_read_seq from room_members where user_id = '{}'", ada.id);
     assert_eq!(world.value(&query).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_said_nothing_new_hears_of_the_other_ones() {
+    let world = World::start().await;
+    let (ada, bob) = (user("Ada"), user("Bob"));
+    let room = world.room(&[&ada, &bob]).await;
+    let mut at_ada = world.enter(&ada, room).await;
+    let (mut phone, mut desk) = (world.enter(&bob, room).await, world.enter(&bob, room).await);
+    at_ada.send("one").await;
+    phone.does("delivered", json!({ "seq": 1 })).await;
+    // It is delivered already: nothing moves, and nothing is told.
+    desk.does("delivered", json!({ "seq": 1 })).await;
+    phone.does("read", json!({ "seq": 1 })).await;
+    let read = json!({ "user_id": bob.id, "delivered_seq": 1, "read_seq": 1 });
+    while desk.hears("receipt").await != read {}
+}
