@@ -270,7 +270,12 @@ impl Move<'_> {
     /// Waits until the streams of a shard, one for each server, have handed off
     /// what is in its log by now.
     async fn wait(&self, client: &Client, shard: usize) -> Result<(), MoveError> {
-        let end = client.query_one("select pg_current_wal_insert_lsn()::text", &[]).await;
+        // What is not flushed is not sent, and PostgreSQL leaves its own records so for
+        // long. The commit of anything that is logged flushes all before it.
+        let flush = "begin; set local synchronous_commit = on; \
+                     select pg_logical_emit_message(true, 'rowcast', ''); commit";
+        client.batch_execute(flush).await.map_err(at(shard))?;
+        let end = client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await;
         let end: String = end.map_err(at(shard))?.get(0);
         let look = format!(
             "select slot_name::text from pg_replication_slots \
