@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{janitor as upkeep, pool_of, stream};
+use super::{cluster::Streams, janitor as upkeep, pool_of, stream};
 use crate::{
     authorization::{self, Authorizer},
     chat::{self, Chat, Pushes, Shards},
     config::Settings,
     hub::topics::Hub,
     postgres::pool::Pool,
-    replication::{self, Publication, worker::Worker},
+    replication::{self, Publication},
     runtime::Drain,
     session::Policies,
     telemetry::Registry,
@@ -60,7 +60,7 @@ impl Rooms {
         &self,
         settings: &Settings,
         drain: &Drain,
-        metrics: &replication::Metrics,
+        streams: &Streams,
         janitors: &janitor::Metrics,
     ) {
         if settings.chat.mode == chat::Mode::Off {
@@ -77,7 +77,7 @@ impl Rooms {
                 publications: vec![Publication::of_the_user(publication)],
                 ..stream(settings)
             };
-            Worker::spawn(config, Pushes::new(self.chat.clone(), shard), drain, metrics);
+            streams.spawn(config, Pushes::new(self.chat.clone(), shard));
             if let Some(config) = upkeep(settings) {
                 let config = janitor::Config { connect: connect.clone(), tenant: whose, ..config };
                 janitor::spawn(config, drain, janitors);

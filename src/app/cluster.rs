@@ -1,4 +1,4 @@
-//! The bus to other nodes, where there may be any.
+//! The bus to other nodes, where there may be any, and who reads the database.
 
 use std::sync::Arc;
 
@@ -12,21 +12,54 @@ use crate::{
     config::ClusterSettings,
     hub::topics::Hub,
     presence::Tracker,
+    replication::{self, Handle, Worker, relay, sink::ChangeSink},
     runtime::Drain,
     telemetry::Registry,
     tenants::Tenant,
 };
 
+/// What connects this node to others.
+pub(super) struct Nodes {
+    pub(super) hub: Arc<Hub>,
+    pub(super) presence: Arc<Tracker>,
+    pub(super) streams: Streams,
+}
+
+/// How databases are read: by this node for itself, or by one node for all.
+#[derive(Debug)]
+pub(super) struct Streams {
+    shared: Option<(Arc<Redis>, relay::Config)>,
+    drain: Drain,
+    metrics: replication::Metrics,
+}
+
+impl Streams {
+    /// Starts to read a database into a sink.
+    pub(super) fn spawn<S: ChangeSink>(&self, config: replication::Config, sink: S) -> Handle {
+        let Self { shared, drain, metrics } = self;
+        match shared {
+            None => Worker::spawn(config, sink, drain, metrics),
+            Some((bus, relay)) => {
+                let log = bus.log(&format!("{}/{}", config.tenant, config.slot_name));
+                relay::spawn(config, relay.clone(), Arc::new(log), sink, drain, metrics)
+            }
+        }
+    }
+}
+
 /// The hub and the presence on it, connected to other nodes.
-pub(super) fn hub(
+pub(super) fn nodes(
     settings: &ClusterSettings,
     tenant: &Arc<Tenant>,
     registry: &mut Registry,
     drain: &Drain,
-) -> Result<(Arc<Hub>, Arc<Tracker>), UrlError> {
+) -> Result<Nodes, UrlError> {
+    let metrics = replication::Metrics::register(registry);
+    let mut streams = Streams { shared: None, drain: drain.clone(), metrics };
     let Some(url) = &settings.redis_url else {
         let hub = Arc::new(Hub::new());
-        return Ok((Arc::clone(&hub), Arc::new(Tracker::new(hub))));
+        let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
+        return Ok(Nodes { hub, presence, streams });
     };
     let config =
         cluster::redis::Config { prefix: settings.redis_prefix.clone(), ..Default::default() };
@@ -38,7 +71,10 @@ pub(super) fn hub(
         Incoming { tenant: Arc::clone(tenant), broadcasts, presence: Arc::clone(&presence) };
     bus.start(Arc::new(incoming), drain);
     presence.start(drain);
-    Ok((hub, presence))
+    if settings.shares_changes {
+        streams.shared = Some((bus, relay::Config { log_bytes: settings.log_bytes }));
+    }
+    Ok(Nodes { hub, presence, streams })
 }
 
 /// Takes what other nodes say to whom it concerns.

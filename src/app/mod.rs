@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
+use self::cluster::Nodes;
 pub use self::database::DatabaseError;
 use crate::{
     auth::{
@@ -35,7 +36,7 @@ use crate::{
         session::SessionConfig,
     },
     postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity, Surplus},
-    replication::{self, Publication, worker::Worker},
+    replication::{self, Publication},
     runtime::Drain,
     secret::Secret,
     session::{self, Services},
@@ -102,12 +103,12 @@ pub async fn serve(
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
-    let (hub, presence) = cluster::hub(&settings.cluster, &tenant, &mut registry, &drain)?;
+    let nodes = cluster::nodes(&settings.cluster, &tenant, &mut registry, &drain)?;
+    let Nodes { hub, presence, streams } = nodes;
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
     database::prepare(&settings, &drain).await?;
-    let stream_metrics = replication::metrics::Metrics::register(&mut registry);
     let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
     let replays = Replays::new(pool.clone(), series.clone());
     let from_database = DatabaseBroadcasts::new(
@@ -130,9 +131,9 @@ pub async fn serve(
     rooms.chat.run();
     // Broadcasts first: they wait for nothing, changes may wait for a lookup.
     let sinks = ((from_database, rooms.pushes()), changes.pipeline());
-    let stream = Worker::spawn(stream(&settings), sinks, &drain, &stream_metrics);
+    let stream = streams.spawn(stream(&settings), sinks);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
-    rooms.stream(&settings, &drain, &stream_metrics, &janitor_metrics);
+    rooms.stream(&settings, &drain, &streams, &janitor_metrics);
     let janitor = match janitor(&settings) {
         Some(config) => janitor::spawn(config, &drain, &janitor_metrics),
         None => janitor::Handle::default(),

@@ -21,7 +21,7 @@ use crate::{
     protocol::prepared::Fanout,
     replication::{
         change::{Batch, Operation, Tuple},
-        sink::{ChangeSink, Start},
+        sink::{ChangeSink, Start, Undelivered},
     },
     runtime::clock,
     tenants::Tenant,
@@ -90,7 +90,7 @@ impl ChangeSink for DatabaseBroadcasts {
         self.0.live.send_replace(true);
     }
 
-    async fn deliver(&self, batch: &Batch) {
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
         let age = age(batch.committed_at);
         let mut dropped: HashMap<Dropped, u64> = HashMap::new();
         let mut layout: Option<(u64, Layout)> = None;
@@ -117,6 +117,7 @@ impl ChangeSink for DatabaseBroadcasts {
             self.0.series.dropped(reason.as_str(), rows);
             tracing::warn!(code = %ErrorCode::UnableToBroadcastChanges, %reason, rows, "rows dropped");
         }
+        Ok(())
     }
 
     fn interrupted(&self) {

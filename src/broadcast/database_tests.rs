@@ -64,7 +64,7 @@ impl Bench {
 
     async fn insert(&self, table: &str, rows: &[Cells]) {
         let now = i64::try_from(clock::unix_time().as_micros()).unwrap();
-        self.sink.deliver(&batch(table, rows, now)).await;
+        self.sink.deliver(&batch(table, rows, now)).await.unwrap();
     }
 }
 
@@ -155,7 +155,7 @@ async fn rows_that_lack_something_or_are_too_large_are_dropped() {
     bench.insert("messages_2026_01_01", &rows).await;
     bench.insert("messagesque", &[ROW]).await;
     assert!(received(&member).is_empty());
-    bench.sink.deliver(&batch("messages", &[ROW], 0)).await;
+    bench.sink.deliver(&batch("messages", &[ROW], 0)).await.unwrap();
     assert!(received(&member).is_empty(), "older than messages are kept");
     bench.insert("messages_2026_01_01", &[ROW]).await;
     assert_eq!(received(&member).len(), 1);

@@ -14,7 +14,7 @@ use crate::{
     hub::Interest,
     replication::{
         change::{Batch, Change},
-        sink::{ChangeSink, Start},
+        sink::{ChangeSink, Start, Undelivered},
     },
 };
 
@@ -107,10 +107,10 @@ impl ChangeSink for Pushes {
         }
     }
 
-    async fn deliver(&self, batch: &Batch) {
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
         self.chat.until_mapped().await;
         if self.chat.state() != State::On {
-            return;
+            return Ok(());
         }
         for change in &batch.changes {
             if rows::is_move(change) {
@@ -123,6 +123,7 @@ impl ChangeSink for Pushes {
             let Some(meaning) = rows::read(change, None) else { continue };
             Box::pin(self.tell(change, meaning)).await;
         }
+        Ok(())
     }
 
     fn interrupted(&self) {}

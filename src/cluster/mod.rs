@@ -11,6 +11,7 @@
 
 pub mod envelope;
 pub mod interest;
+pub mod log;
 pub mod memory;
 pub mod metrics;
 mod queue;

@@ -9,6 +9,8 @@
 //!
 //! Whoever may publish on that server may speak on every topic: keep it private.
 
+mod log;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use crate::{
     topic::Key,
 };
 
+pub use self::log::Log;
 use super::{
     Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, envelope, interest::Times,
     queue::Queue,
@@ -114,6 +117,11 @@ impl Redis {
             config,
             metrics,
         }))
+    }
+
+    /// A log on the same server, with connections of its own.
+    pub fn log(&self, name: &str) -> Log {
+        Log::new(self.client.clone(), &self.prefix, name, self.node, self.config.timeout)
     }
 
     /// Connects, and stays connected until the drain begins.

@@ -92,6 +92,8 @@ impl Resolved {
             cluster: ClusterSettings {
                 redis_url: self.secret("ROWCAST_REDIS_URL"),
                 redis_prefix: self.parsed("ROWCAST_REDIS_PREFIX")?,
+                shares_changes: self.value("ROWCAST_CHANGES_MODE") != Some("slot-per-node"),
+                log_bytes: self.parsed::<usize>("ROWCAST_CHANGES_LOG_MB")? << 20,
             },
             replication: ReplicationSettings {
                 slot_name: self.slot_name()?,

@@ -162,8 +162,12 @@ pub struct SocketSettings {
 pub struct ClusterSettings {
     /// Where they meet; absent if there is only this one.
     pub redis_url: Option<Secret>,
-    /// What the names of channels there begin with.
+    /// What the names of channels and keys there begin with.
     pub redis_prefix: String,
+    /// One server reads the database for all.
+    pub shares_changes: bool,
+    /// Bytes that a server may be behind in what is shared.
+    pub log_bytes: usize,
 }
 
 /// The replication stream.

@@ -4,7 +4,7 @@
 //! and replication, go through one [`dial`], so `sslmode` means the same to both.
 
 pub mod connect;
-mod cursor;
+pub(crate) mod cursor;
 pub mod dial;
 mod lease;
 pub mod pgoutput;

@@ -33,7 +33,7 @@ use crate::{
     replication::{
         change::Batch,
         relation::Relation,
-        sink::{ChangeSink, Gap, Start},
+        sink::{ChangeSink, Gap, Start, Undelivered},
     },
     runtime,
 };
@@ -296,12 +296,14 @@ impl ChangeSink for Pipeline {
         self.0.live.send_replace(true);
     }
 
-    async fn deliver(&self, batch: &Batch) {
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
         self.take(std::slice::from_ref(batch)).await;
+        Ok(())
     }
 
-    async fn deliver_all(&self, batches: &[Batch]) {
+    async fn deliver_all(&self, batches: &[Batch]) -> Result<(), Undelivered> {
         self.take(batches).await;
+        Ok(())
     }
 
     fn interrupted(&self) {
@@ -320,5 +322,6 @@ fn reason(gap: Gap) -> &'static str {
         Gap::NewSlot => "the replication slot is new",
         Gap::NewHistory => "the database was restored or failed over",
         Gap::SlotAhead => "the replication slot had moved on",
+        Gap::LogLost => "what the servers share was lost",
     }
 }

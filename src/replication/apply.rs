@@ -71,8 +71,10 @@ pub(super) async fn apply<S: ChangeSink>(
             group.take(event, assembler);
         }
         if !group.batches.is_empty() {
-            sink.deliver_all(&group.batches).await;
-            group.count(series);
+            if let Err(error) = sink.deliver_all(&group.batches).await {
+                return Ended::Broken(error.into());
+            }
+            series.handed_on(&group.batches);
         }
         history.progress = assembler.progress();
         if let Some(lsn) = group.confirm {
@@ -127,16 +129,5 @@ impl Group {
         }
         self.confirm = confirm.or(self.confirm);
         Ok(())
-    }
-
-    /// Counts what was delivered.
-    fn count(&self, series: &Series) {
-        for batch in &self.batches {
-            series.changes.inc_by(batch.changes.len() as u64);
-            if batch.is_last {
-                series.transactions.inc();
-                series.last_commit.set(batch.committed_at / 1_000_000);
-            }
-        }
     }
 }

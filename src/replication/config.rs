@@ -30,6 +30,9 @@ pub struct Config {
     /// Longest time between two reports to the server. Shortened to a third of
     /// its `wal_sender_timeout`.
     pub status_interval: Duration,
+    /// The server hangs up when it hears nothing for this long; none leaves
+    /// that to its `wal_sender_timeout`.
+    pub hang_up_after: Option<Duration>,
     /// Longest time to connect and log in.
     pub connect_timeout: Duration,
     /// When nothing was confirmed for this long although rows are there, the
@@ -84,6 +87,7 @@ impl Config {
             wal_budget_bytes: Some(4 << 30),
             wal_budget_interval: Duration::from_secs(30),
             status_interval: Duration::from_secs(10),
+            hang_up_after: None,
             connect_timeout: Duration::from_secs(10),
             stuck_after: Duration::from_secs(10),
             queue_bytes: 8 << 20,

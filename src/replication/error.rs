@@ -1,6 +1,6 @@
 //! Why a stream does not run.
 
-use super::{publication::identifier, transaction::AssembleError};
+use super::{publication::identifier, sink::Undelivered, transaction::AssembleError};
 use crate::postgres::{pgoutput::DecodeError, wire::WireError};
 
 /// Why a stream ended or did not start.
@@ -74,6 +74,9 @@ pub(super) enum StreamError {
         /// The table, quoted.
         table: String,
     },
+    /// The sink.
+    #[error(transparent)]
+    Undelivered(#[from] Undelivered),
     /// The budget guard gave the slot up.
     #[error("the slot held back more log than its budget and was dropped")]
     OverBudget,
@@ -91,6 +94,7 @@ impl StreamError {
             | Self::Assemble(_)
             | Self::InRecovery
             | Self::SlotInUse { .. }
+            | Self::Undelivered(_)
             | Self::OverBudget
             | Self::Panicked(_) => true,
             Self::WalLevel { .. }

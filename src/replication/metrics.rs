@@ -5,6 +5,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::change::Batch;
 use crate::telemetry::{TenantLabel, tenant_label};
 
 /// The metric families. Clones share them.
@@ -75,6 +76,13 @@ impl Metrics {
         metrics
     }
 
+    /// For a stream whose changes are counted where they arrive.
+    pub(super) fn without_counts(&self) -> Self {
+        let (last_commit, transactions) = (Family::default(), Family::default());
+        let (changes, gaps) = (Family::default(), Family::default());
+        Self { last_commit, transactions, changes, gaps, ..self.clone() }
+    }
+
     pub(super) fn series(&self, tenant: &str) -> Series {
         let labels = tenant_label(tenant);
         Series {
@@ -85,6 +93,19 @@ impl Metrics {
             changes: self.changes.get_or_create_owned(&labels),
             reconnects: self.reconnects.get_or_create_owned(&labels),
             gaps: self.gaps.get_or_create_owned(&labels),
+        }
+    }
+}
+
+impl Series {
+    /// Counts what a sink has taken.
+    pub(super) fn handed_on(&self, batches: &[Batch]) {
+        for batch in batches {
+            self.changes.inc_by(batch.changes.len() as u64);
+            if batch.is_last {
+                self.transactions.inc();
+                self.last_commit.set(batch.committed_at / 1_000_000);
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod position;
 mod prepare;
 mod publication;
 pub mod relation;
+pub mod relay;
 mod shutdown;
 pub mod sink;
 mod slot;

@@ -35,6 +35,8 @@ pub(super) struct History {
     pub(super) progress: Progress,
     /// The most we ever confirmed, or found confirmed when we took the slot over.
     pub(super) confirmed: Option<Lsn>,
+    /// How far the sink says that its own history reaches.
+    pub(super) reached: Option<Lsn>,
     /// A gap that the sink has not been told of yet.
     pub(super) gap: Option<Gap>,
     /// As far as we know.
@@ -61,7 +63,8 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, StreamError> {
     let startup = startup(config, Mode::Replication);
     let mut connection = Connection::open(&config.connect, &startup).await?;
-    let Settings { wal_sender_timeout, is_standby } = check_settings(&mut connection).await?;
+    let Settings { wal_sender_timeout, is_standby } =
+        check_settings(&mut connection, config).await?;
     let (system_id, timeline, end) = identify(&mut connection).await?;
     if let Some(old) = history.epoch
         && (old.system_id, old.timeline) != (system_id, timeline)
@@ -70,7 +73,7 @@ pub(super) async fn prepare(
     }
     // A data folder that was put back is the same system on the same timeline,
     // with less log than we have confirmed. A standby just may not be there yet.
-    if !is_standby && history.confirmed.is_some_and(|ours| end < ours) {
+    if !is_standby && history.confirmed.max(history.reached).is_some_and(|ours| end < ours) {
         history.note(Gap::NewHistory);
     }
     publication::ensure(&mut connection, &config.publications, config.create_publications).await?;
@@ -112,7 +115,10 @@ struct Settings {
 }
 
 /// Checks that the server can stream.
-async fn check_settings(connection: &mut Connection) -> Result<Settings, StreamError> {
+async fn check_settings(
+    connection: &mut Connection,
+    config: &Config,
+) -> Result<Settings, StreamError> {
     if connection.server_version() >= 140_000 {
         // So that a backend that waits to create a slot notices when we are
         // gone. Some systems cannot do it; they only take longer.
@@ -120,6 +126,11 @@ async fn check_settings(connection: &mut Connection) -> Result<Settings, StreamE
             Ok(_) | Err(WireError::Server(_)) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+    if let Some(limit) = config.hang_up_after {
+        // Whoever waits for the slot of a process that hangs waits this long.
+        let milliseconds = limit.as_millis();
+        connection.query(&format!("SET wal_sender_timeout = {milliseconds}")).await?;
     }
     let sql = "SELECT current_setting('wal_level'), \
                (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'), \
@@ -213,6 +224,7 @@ impl History {
     /// Remembers a gap until the sink is told; the more it says, the longer it stays.
     pub(super) fn note(&mut self, gap: Gap) {
         let weight = |gap| match gap {
+            Gap::LogLost => 0,
             Gap::SlotAhead => 1,
             Gap::NewSlot => 2,
             Gap::NewHistory => 3,
@@ -220,6 +232,15 @@ impl History {
         if self.gap.is_none_or(|known| weight(gap) > weight(known)) {
             self.gap = Some(gap);
         }
+    }
+
+    /// The sink keeps the history, as far as `reached`, and others may have
+    /// continued it: what is remembered here counts no more, but for a gap.
+    pub(super) fn is_kept_elsewhere(&mut self, reached: Lsn) {
+        self.reached = Some(reached);
+        self.epoch = None;
+        self.progress = Progress::default();
+        self.confirmed = None;
     }
 
     /// The stream runs: continues the history, or begins a new one after a gap.

@@ -58,19 +58,11 @@ pub enum ReplicaIdentity {
     Index,
 }
 
-/// The tables described on one connection. A new connection starts empty,
-/// because the server describes everything again.
-#[derive(Debug, Default)]
-pub struct RelationCache {
-    relations: HashMap<u32, Arc<Relation>>,
-}
-
-impl RelationCache {
-    /// Takes a description in. Always a new version, even if it says the same
-    /// as before: grants and policies change without showing here.
-    pub fn describe(&mut self, described: pgoutput::Relation) -> Arc<Relation> {
+impl Relation {
+    /// As described just now: with a version that no other has.
+    pub(super) fn new(described: pgoutput::Relation) -> Self {
         static VERSIONS: AtomicU64 = AtomicU64::new(1);
-        let relation = Arc::new(Relation {
+        Self {
             oid: described.oid,
             // Only uniqueness matters, so no ordering with other memory.
             version: VERSIONS.fetch_add(1, Ordering::Relaxed),
@@ -83,7 +75,22 @@ impl RelationCache {
                 pgoutput::Identity::Index => ReplicaIdentity::Index,
             },
             columns: described.columns.into_iter().map(Column::from).collect(),
-        });
+        }
+    }
+}
+
+/// The tables described on one connection. A new connection starts empty,
+/// because the server describes everything again.
+#[derive(Debug, Default)]
+pub struct RelationCache {
+    relations: HashMap<u32, Arc<Relation>>,
+}
+
+impl RelationCache {
+    /// Takes a description in. Always a new version, even if it says the same
+    /// as before: grants and policies change without showing here.
+    pub fn describe(&mut self, described: pgoutput::Relation) -> Arc<Relation> {
+        let relation = Arc::new(Relation::new(described));
         self.relations.insert(relation.oid, Arc::clone(&relation));
         relation
     }

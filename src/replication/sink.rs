@@ -9,20 +9,40 @@ use super::{change::Batch, position::Epoch, position::Lsn};
 /// The stream calls one method at a time and waits for it. While a sink is
 /// busy the log is not read, but keep-alives are still answered.
 pub trait ChangeSink: Send + Sync + 'static {
+    /// Asked before each attempt to start a stream: completes when the sink can
+    /// take changes. A sink that keeps the history itself, for more than this
+    /// process, says how far it reaches; then what this process remembers does
+    /// not count.
+    fn ready(&self) -> impl Future<Output = Option<Lsn>> + Send {
+        async { None }
+    }
+
     /// The stream runs: everything that commits after `start.from` will come.
     fn started(&self, start: Start) -> impl Future<Output = ()> + Send;
 
     /// Takes a batch over. When this returns, the batch is handed off and its
     /// position may be confirmed to PostgreSQL.
-    fn deliver(&self, batch: &Batch) -> impl Future<Output = ()> + Send;
+    ///
+    /// # Errors
+    ///
+    /// [`Undelivered`]: the stream starts over from what was confirmed.
+    fn deliver(&self, batch: &Batch) -> impl Future<Output = Result<(), Undelivered>> + Send;
 
     /// Takes several batches over, in order; as [`ChangeSink::deliver`]. For
     /// sinks to which many small transactions at once come cheaper.
-    fn deliver_all(&self, batches: &[Batch]) -> impl Future<Output = ()> + Send {
+    ///
+    /// # Errors
+    ///
+    /// As [`ChangeSink::deliver`]; some may have been taken.
+    fn deliver_all(
+        &self,
+        batches: &[Batch],
+    ) -> impl Future<Output = Result<(), Undelivered>> + Send {
         async move {
             for batch in batches {
-                self.deliver(batch).await;
+                self.deliver(batch).await?;
             }
+            Ok(())
         }
     }
 
@@ -30,6 +50,11 @@ pub trait ChangeSink: Send + Sync + 'static {
     /// comes, unless the next [`Start`] says there is a gap.
     fn interrupted(&self);
 }
+
+/// A sink could not take what it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("changes could not be handed on")]
+pub struct Undelivered;
 
 /// Two sinks as one. Each batch goes to the first, then to the second, and is
 /// handed off when both have taken it: neither can lose what the other got.
@@ -40,14 +65,14 @@ impl<A: ChangeSink, B: ChangeSink> ChangeSink for (A, B) {
         self.1.started(start).await;
     }
 
-    async fn deliver(&self, batch: &Batch) {
-        self.0.deliver(batch).await;
-        self.1.deliver(batch).await;
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
+        self.0.deliver(batch).await?;
+        self.1.deliver(batch).await
     }
 
-    async fn deliver_all(&self, batches: &[Batch]) {
-        self.0.deliver_all(batches).await;
-        self.1.deliver_all(batches).await;
+    async fn deliver_all(&self, batches: &[Batch]) -> Result<(), Undelivered> {
+        self.0.deliver_all(batches).await?;
+        self.1.deliver_all(batches).await
     }
 
     fn interrupted(&self) {
@@ -64,15 +89,17 @@ impl<S: ChangeSink> ChangeSink for Option<S> {
         }
     }
 
-    async fn deliver(&self, batch: &Batch) {
-        if let Some(sink) = self {
-            sink.deliver(batch).await;
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
+        match self {
+            Some(sink) => sink.deliver(batch).await,
+            None => Ok(()),
         }
     }
 
-    async fn deliver_all(&self, batches: &[Batch]) {
-        if let Some(sink) = self {
-            sink.deliver_all(batches).await;
+    async fn deliver_all(&self, batches: &[Batch]) -> Result<(), Undelivered> {
+        match self {
+            Some(sink) => sink.deliver_all(batches).await,
+            None => Ok(()),
         }
     }
 
@@ -103,4 +130,6 @@ pub enum Gap {
     NewHistory,
     /// The slot had moved past what was delivered.
     SlotAhead,
+    /// Servers that share a stream lost part of what they share.
+    LogLost,
 }

@@ -241,14 +241,14 @@ impl Open {
     }
 }
 
-fn image(old: OldTuple) -> Result<Old, AssembleError> {
+pub(super) fn image(old: OldTuple) -> Result<Old, AssembleError> {
     Ok(match old {
         OldTuple::Key(row) => Old::Key(tuple(row)?),
         OldTuple::Full(row) => Old::Full(tuple(row)?),
     })
 }
 
-fn tuple(row: Row) -> Result<Tuple, AssembleError> {
+pub(super) fn tuple(row: Row) -> Result<Tuple, AssembleError> {
     let cells = row.cells.into_iter().map(|cell| match cell {
         pgoutput::Cell::Null => Ok(Cell::Null),
         pgoutput::Cell::Unchanged => Ok(Cell::Unchanged),

@@ -64,12 +64,11 @@ impl<S: ChangeSink> Worker<S> {
         let mut slow = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
         let drain = self.drain.clone();
         loop {
-            // Boxed: a login's future is large.
-            let attempt = Box::pin(prepare(&self.config, &mut self.history, &self.status));
             let prepared = tokio::select! {
                 biased;
                 () = drain.started() => break,
-                prepared = attempt => prepared,
+                // Boxed: a login's future is large.
+                prepared = Box::pin(self.attempt()) => prepared,
             };
             let pause = match prepared {
                 Ok(prepared) => {
@@ -106,6 +105,14 @@ impl<S: ChangeSink> Worker<S> {
             }
         }
         // Dropping the worker says that it stopped.
+    }
+
+    /// Once the sink is ready, one attempt to start a stream.
+    async fn attempt(&mut self) -> Result<Prepared, StreamError> {
+        if let Some(reached) = self.sink.ready().await {
+            self.history.is_kept_elsewhere(reached);
+        }
+        prepare(&self.config, &mut self.history, &self.status).await
     }
 
     /// Streams until it breaks or (Ok) a drain begins.

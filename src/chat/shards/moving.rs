@@ -267,8 +267,8 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// Waits until the streams of a shard, one for each server, have handed off
-    /// what is in its log by now.
+    /// Waits until all streams of a shard, whichever servers read them, have handed
+    /// off what is in its log by now.
     async fn wait(&self, client: &Client, shard: usize) -> Result<(), MoveError> {
         // What is not flushed is not sent, and PostgreSQL leaves its own records so for
         // long. The commit of anything that is logged flushes all before it.

@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{ROOM, ready};
+use super::{ROOM, ready, streams};
 use crate::{
     rooms::{Room, World, user},
     support::{
         client::{Client, Message},
-        eventually,
         redis::Redis,
         server::Server,
     },
@@ -15,26 +14,24 @@ use crate::{
 use rowcast::protocol::Vsn;
 
 /// Two servers with a chat.
-async fn pair() -> (Redis, World, Server) {
+async fn pair(mode: &str) -> (Redis, World, Server) {
     let redis = Redis::start(&[]).await;
     let url = redis.url();
-    let world = World::start_with(&[("ROWCAST_REDIS_URL", &url)]).await;
-    let env = [("ROWCAST_REDIS_URL", url.as_str()), ("SLOT_NAME_SUFFIX", "other")];
+    let env = [("ROWCAST_REDIS_URL", url.as_str()), ("ROWCAST_CHANGES_MODE", mode)];
+    let world = World::start_with(&env).await;
+    let suffix = [("SLOT_NAME_SUFFIX", "other")];
+    let env = if mode == "slot-per-node" { [&env[..], &suffix].concat() } else { env.to_vec() };
     let other = Server::start(&world.postgres, &env).await;
     for server in [&world.server, &other] {
         ready(server, 200).await;
+        streams(server).await;
     }
-    eventually("both streams run", async || {
-        let slots = world.value("select count(*) from pg_replication_slots where active").await;
-        (slots == json!(2)).then_some(())
-    })
-    .await;
     (redis, world, other)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_of_one_server_is_told_to_its_own_clients() {
-    let (_redis, world, other) = pair().await;
+    let (_redis, world, other) = pair("slot-per-node").await;
     let (ada, bob) = (user("Ada"), user("Bob"));
     let room = world.room(&[&ada, &bob]).await;
     let mut here = world.enter(&ada, room).await;
@@ -68,7 +65,7 @@ async fn a_gap_of_one_server_is_told_to_its_own_clients() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_on_different_servers_share_a_room() {
-    let (_redis, world, other) = pair().await;
+    let (_redis, world, other) = pair("stream").await;
     let (ada, bob) = (user("Ada"), user("Bob"));
     let room = world.room(&[&ada, &bob]).await;
     let mut here = world.enter(&ada, room).await;

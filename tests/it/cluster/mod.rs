@@ -1,5 +1,6 @@
 //! Several servers that act as one.
 
+mod changes;
 mod chat;
 mod conformance;
 mod presence;
@@ -20,7 +21,7 @@ use crate::support::{
 
 const ROOM: &str = "realtime:room";
 
-/// Two servers on one database, each with a slot of its own, and one Redis.
+/// Two servers on one database and one Redis.
 struct Pair {
     other: Server,
     world: World,
@@ -29,11 +30,15 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    async fn start_with(one: &[(&str, &str)], two: &[(&str, &str)]) -> Self {
         let redis = Redis::start(&[]).await;
         let url = redis.url();
-        let world = World::start_with("", &[("ROWCAST_REDIS_URL", &url)]).await;
-        let env = [("ROWCAST_REDIS_URL", url.as_str()), ("SLOT_NAME_SUFFIX", "other")];
-        let other = Server::start(&world.postgres, &env).await;
+        let both = [("ROWCAST_REDIS_URL", url.as_str())];
+        let world = World::start_with("", &[&both, one].concat()).await;
+        let other = Server::start(&world.postgres, &[&both, two].concat()).await;
         let pair = Self { other, world, redis };
         pair.ready(200).await;
         pair
@@ -61,6 +66,13 @@ async fn ready(server: &Server, status: u16) {
         (server.get("/ready", &[]).await?.status == status).then_some(())
     })
     .await;
+}
+
+/// Waits until changes flow on a server.
+async fn streams(server: &Server) {
+    let mut client = Client::connect(server).await;
+    client.join("realtime:streams", json!({ "broadcast": { "replication_ready": true } })).await;
+    client.event("realtime:streams", "system").await;
 }
 
 fn message(n: u32) -> Value {
@@ -115,7 +127,17 @@ async fn a_join_is_answered_when_the_other_servers_messages_come() {
 
 #[tokio::test]
 async fn rest_and_the_database_reach_both_servers_once() {
-    let pair = Pair::start().await;
+    reach_both_servers_once(Pair::start().await).await;
+}
+
+#[tokio::test]
+async fn with_a_slot_for_each_server_the_same_reaches_both_once() {
+    let mode = ("ROWCAST_CHANGES_MODE", "slot-per-node");
+    let pair = Pair::start_with(&[mode], &[mode, ("SLOT_NAME_SUFFIX", "other")]).await;
+    reach_both_servers_once(pair).await;
+}
+
+async fn reach_both_servers_once(pair: Pair) {
     let (mut here, mut there) = (pair.here().await, pair.there().await);
     for client in [&mut here, &mut there] {
         let config = json!({ "broadcast": { "replication_ready": true } });

@@ -206,10 +206,10 @@ async fn a_sink_that_panics_gets_everything_again() {
         async fn started(&self, start: Start) {
             self.0.started(start).await;
         }
-        async fn deliver(&self, batch: &Batch) {
+        async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
             let is_first = batch.changes.len() == 2 && !self.1.swap(true, Ordering::Relaxed);
             assert!(!is_first, "on purpose");
-            self.0.deliver(batch).await;
+            self.0.deliver(batch).await
         }
         fn interrupted(&self) {
             self.0.interrupted();

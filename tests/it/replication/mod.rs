@@ -16,7 +16,7 @@ use rowcast::{
         Config, Handle, Metrics, Publication, Status, Worker,
         change::{Batch, Operation, Tuple, Value},
         position::{Epoch, Position},
-        sink::{ChangeSink, Gap, Start},
+        sink::{ChangeSink, Gap, Start, Undelivered},
     },
     runtime::Drain,
 };
@@ -85,7 +85,7 @@ impl ChangeSink for Recorder {
         self.seen.lock().unwrap().starts.push(start);
     }
 
-    async fn deliver(&self, batch: &Batch) {
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
         self.seen.lock().unwrap().begun += 1;
         let _ = self.open.subscribe().wait_for(|open| *open).await;
         let mut seen = self.seen.lock().unwrap();
@@ -104,6 +104,7 @@ impl ChangeSink for Recorder {
             };
             seen.changes.push((position, text));
         }
+        Ok(())
     }
 
     fn interrupted(&self) {

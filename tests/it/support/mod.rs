@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rowcast::replication::{
     change::Batch,
-    sink::{ChangeSink, Start},
+    sink::{ChangeSink, Start, Undelivered},
 };
 use tokio::time::{Instant, sleep};
 
@@ -37,7 +37,9 @@ pub struct Nowhere;
 impl ChangeSink for Nowhere {
     async fn started(&self, _: Start) {}
 
-    async fn deliver(&self, _: &Batch) {}
+    async fn deliver(&self, _: &Batch) -> Result<(), Undelivered> {
+        Ok(())
+    }
 
     fn interrupted(&self) {}
 }

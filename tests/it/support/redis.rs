@@ -74,6 +74,13 @@ impl Redis {
         counts.map(|lines| lines[1].trim_start_matches(':').parse::<u64>().unwrap()).sum()
     }
 
+    /// Has it do something, as an administrator would.
+    pub fn command(&self, words: &[&str]) {
+        let port = self.port.to_string();
+        let done = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// False if the server ended rather than come up.
     async fn try_start(&mut self) -> bool {
         let log = fs::File::create(self.dir.path().join("log")).unwrap();

@@ -140,8 +140,17 @@ impl Server {
 
     /// Asks it to end, as a service manager does.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Stops it in the middle of whatever it does, or lets it go on.
+    pub fn hang(&self, hang: bool) {
+        self.signal(if hang { "-STOP" } else { "-CONT" });
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits until it is gone and all that it wrote is read.
