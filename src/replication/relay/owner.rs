@@ -104,6 +104,7 @@ impl Owner {
 
     async fn append(&self, turn: &Turn, entries: &[(EntryId, Bytes)]) -> Result<(), LogError> {
         let keep = self.lock().keep(self.config.log_bytes * KEPT) + entries.len();
+        tracing::info!(keep, n = entries.len(), bytes = entries.iter().map(|e| e.1.len()).sum::<usize>(), "APPEND");
         let given_up = Instant::now() + PATIENCE;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
         loop {
@@ -124,9 +125,11 @@ impl Owner {
         while self.lock().unread_bytes > self.config.log_bytes {
             // Without an answer nobody can be waited for.
             let Ok(places) = self.log.places(history).await else { return };
+            let places2 = places.clone();
             let Some(least) = places.into_iter().min() else {
                 return self.lock().read_up_to(EntryId(u64::MAX, u64::MAX));
             };
+            tracing::info!(?places2, %least, "HOLD");
             self.lock().read_up_to(least);
             if least != slowest {
                 (slowest, since) = (least, Instant::now());
