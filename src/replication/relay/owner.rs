@@ -39,8 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Between looks at readers that are behind.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A reader that is behind and does not move for this long is not waited for.
-const LAGGARD: Duration = Duration::from_secs(10);
+/// A reader that is behind and does not move for this long is not waited for,
+/// nor one that is not heard of.
+const LAGGARD: Duration = Duration::from_secs(30);
 
 /// Entries are kept this many times the bytes that readers may be behind.
 const KEPT: usize = 2;
@@ -104,7 +105,6 @@ impl Owner {
 
     async fn append(&self, turn: &Turn, entries: &[(EntryId, Bytes)]) -> Result<(), LogError> {
         let keep = self.lock().keep(self.config.log_bytes * KEPT) + entries.len();
-        tracing::info!(keep, n = entries.len(), bytes = entries.iter().map(|e| e.1.len()).sum::<usize>(), "APPEND");
         let given_up = Instant::now() + PATIENCE;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
         loop {
@@ -125,11 +125,9 @@ impl Owner {
         while self.lock().unread_bytes > self.config.log_bytes {
             // Without an answer nobody can be waited for.
             let Ok(places) = self.log.places(history).await else { return };
-            let places2 = places.clone();
             let Some(least) = places.into_iter().min() else {
                 return self.lock().read_up_to(EntryId(u64::MAX, u64::MAX));
             };
-            tracing::info!(?places2, %least, "HOLD");
             self.lock().read_up_to(least);
             if least != slowest {
                 (slowest, since) = (least, Instant::now());
