@@ -1,10 +1,14 @@
 //! TLS to Redis: whose certificates are trusted, and our own.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates,
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::Unusable;
 
@@ -40,14 +44,31 @@ impl Tls {
     fn read(&self) -> io::Result<TlsCertificates> {
         let client_tls = match &self.own {
             Some((certificate, key)) => {
-                Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+                let client_cert = certificates(certificate)?;
+                Some(ClientTlsConfig { client_cert, client_key: read(key)? })
             }
             None => None,
         };
-        Ok(TlsCertificates { client_tls, root_cert: self.ca.as_ref().map(read).transpose()? })
+        Ok(TlsCertificates {
+            client_tls,
+            root_cert: self.ca.as_ref().map(certificates).transpose()?,
+        })
     }
 }
 
+/// A file that holds one at least: the client takes it for nobody otherwise.
+fn certificates(path: &PathBuf) -> io::Result<Vec<u8>> {
+    let text = read(path)?;
+    if !CertificateDer::pem_slice_iter(&text).any(|found| found.is_ok()) {
+        return Err(fault(path, "no certificate in it"));
+    }
+    Ok(text)
+}
+
 fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+    fs::read(path).map_err(|error| fault(path, error))
+}
+
+fn fault(path: &Path, what: impl fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {what}", path.display()))
 }

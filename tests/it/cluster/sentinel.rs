@@ -14,7 +14,7 @@ use super::conformance::{Node, Place, conforms, hasty, key};
 use crate::support::{self, eventually, redis::Sentinels};
 
 /// Within this a failover is over and followed.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 async fn start() -> (Sentinels, Place) {
     let (sentinels, servers) = Sentinels::start().await;

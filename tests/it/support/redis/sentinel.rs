@@ -28,7 +28,7 @@ impl Sentinels {
             let watch = format!(
                 "sentinel monitor {NAME} 127.0.0.1 {} 2\n\
                  sentinel down-after-milliseconds {NAME} 700\n\
-                 sentinel failover-timeout {NAME} 3000\n",
+                 sentinel failover-timeout {NAME} 1000\n",
                 master.port
             );
             fs::write(dir.path().join("sentinel.conf"), watch).unwrap();
