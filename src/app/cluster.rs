@@ -7,7 +7,7 @@ use crate::{
     cluster::{
         self, Envelope, Handler, Metrics,
         envelope::Kind,
-        redis::{Redis, UrlError},
+        redis::{Redis, Tls, Unusable},
     },
     config::ClusterSettings,
     hub::topics::Hub,
@@ -53,7 +53,7 @@ pub(super) fn nodes(
     tenant: &Arc<Tenant>,
     registry: &mut Registry,
     drain: &Drain,
-) -> Result<Nodes, UrlError> {
+) -> Result<Nodes, Unusable> {
     let metrics = replication::Metrics::register(registry);
     let mut streams = Streams { shared: None, drain: drain.clone(), metrics };
     let Some(url) = &settings.redis_url else {
@@ -61,8 +61,11 @@ pub(super) fn nodes(
         let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
         return Ok(Nodes { hub, presence, streams });
     };
-    let config =
-        cluster::redis::Config { prefix: settings.redis_prefix.clone(), ..Default::default() };
+    let config = cluster::redis::Config {
+        prefix: settings.redis_prefix.clone(),
+        tls: Tls { ca: settings.redis_ca.clone(), own: settings.redis_certificate.clone() },
+        ..Default::default()
+    };
     let bus = Redis::new(url.expose(), config, Metrics::register(registry))?;
     let hub = Arc::new(Hub::with_bus(Arc::clone(&bus) as _));
     let presence = Arc::new(Tracker::new(Arc::clone(&hub)));

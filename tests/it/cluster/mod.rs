@@ -4,6 +4,8 @@ mod changes;
 mod chat;
 mod conformance;
 mod presence;
+mod sentinel;
+mod tls;
 
 use std::time::Duration;
 
