@@ -1,13 +1,13 @@
 //! One socket: a loop over a closed set of events.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use futures_util::StreamExt as _;
 use hashbrown::HashMap;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -29,6 +29,9 @@ use super::{
     writer::{Sent, Shutdown, Writer},
 };
 
+/// How long a socket that is to close waits for what its client has asked for.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// A socket of one client.
 #[derive(Debug)]
 pub struct Socket {
@@ -44,6 +47,8 @@ pub struct Socket {
     idle_since: Option<Instant>,
     tokens_due: Option<Instant>,
     disconnects: watch::Receiver<u64>,
+    /// The server stops: when this socket closes.
+    leaves_at: Option<Instant>,
 }
 
 /// Everything that makes a socket act.
@@ -85,6 +90,7 @@ impl Socket {
             idle_since: None,
             tokens_due: None,
             disconnects,
+            leaves_at: None,
         }
     }
 
@@ -120,15 +126,23 @@ impl Socket {
                 Some(done) = self.tasks.next(), if can_answer => Event::Done(done),
                 () = &mut alarm => Event::Timer,
                 Ok(()) = self.disconnects.changed() => Event::Disconnect,
-                () = drain.started() => Event::Drain,
+                () = drain.started(), if self.leaves_at.is_none() => Event::Drain,
             };
             let ended = match event {
                 Event::Incoming(incoming) => self.on_incoming(incoming),
                 Event::Outbox => self.flush(transport).await,
                 Event::Done(done) => self.on_done(done),
+                Event::Timer if self.is_to_leave() => {
+                    self.complete(transport).await;
+                    Some(Ending::Close(1012, "the server is restarting"))
+                }
                 Event::Timer => self.on_timer(),
                 Event::Disconnect => Some(self.on_disconnect()),
-                Event::Drain => Some(Ending::Close(1012, "the server is restarting")),
+                Event::Drain => {
+                    let waves = &self.context.services.waves;
+                    self.leaves_at = Some(waves.moment(drain.tasks()));
+                    None
+                }
             };
             let overflow = Ending::Close(1008, "too many messages wait");
             let ended = ended.or(self.waiting.has_overflowed().then_some(overflow));
@@ -142,6 +156,31 @@ impl Socket {
             let deadline = self.next_deadline();
             if deadline < alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(deadline);
+            }
+        }
+    }
+
+    fn is_to_leave(&self) -> bool {
+        self.leaves_at.is_some_and(|moment| moment <= Instant::now())
+    }
+
+    /// What was taken from the client is done and answered, within a limit.
+    async fn complete(&mut self, transport: &mut impl Transport) {
+        let outbox = Arc::clone(&self.context.outbox);
+        let limit = sleep(LAST_ANSWERS);
+        tokio::pin!(limit);
+        self.channels.values_mut().for_each(|channel| channel.changes.give_up());
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                Some(done) = self.tasks.next(), if outbox.takes_answers() => {
+                    self.on_done(done);
+                }
+                () = outbox.ready() => {
+                    if self.flush(transport).await.is_some() {
+                        return;
+                    }
+                }
+                () = &mut limit => return,
             }
         }
     }
@@ -310,6 +349,6 @@ impl Socket {
         let config = &self.context.services.config;
         let idle = self.last_seen + config.idle_timeout;
         let empty = self.idle_since.map(|since| since + config.no_channel_timeout);
-        [empty, self.tokens_due].into_iter().flatten().fold(idle, Instant::min)
+        [empty, self.tokens_due, self.leaves_at].into_iter().flatten().fold(idle, Instant::min)
     }
 }
