@@ -145,6 +145,7 @@ begin
 end $$;
 
 -- Makes this database one of several, once: it owns these buckets from then on.
+-- Whichever publication is read now has to have what tells of moves.
 create function chat.become_shard(number integer, buckets integer[], publication text) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -154,7 +155,14 @@ begin
   if known <> become_shard.number then
     raise exception using errcode = 'RC001', message = format(
       'this database is shard %s of a chat and not %s; shards keep their places in the list', known, number);
-  elsif known is not null then
+  end if;
+  if not exists (
+    select from pg_publication_tables p
+    where p.pubname = publication and p.schemaname = 'chat' and p.tablename = 'moves'
+  ) then
+    execute format('alter publication %I add table chat.moves', publication);
+  end if;
+  if known is not null then
     return;
   end if;
   foreach guarded in array array[
@@ -174,7 +182,6 @@ begin
       'this database has rooms that belong to other shards, so it cannot be shard %s', number);
   end if;
   create index rooms_bucket_index on public.rooms (chat.bucket(id));
-  execute format('alter publication %I add table chat.moves', publication);
   insert into chat.owned_buckets (bucket) select unnest(buckets);
   insert into chat.shard (number) values (become_shard.number);
 end $$;

@@ -21,8 +21,8 @@ pub struct Config {
     pub mode: Mode,
     /// Characters of a message.
     pub message_characters: usize,
-    /// Members of a room up to which each message's receipts are kept and each
-    /// member's are pushed.
+    /// Members of a room up to which each message's receipts are kept, and
+    /// channels joined on this server up to which receipts are pushed.
     pub receipts_room_size: u32,
     /// How long receipts of one member in one room are gathered.
     pub receipts_window: Duration,
@@ -30,7 +30,8 @@ pub struct Config {
     pub max_receipts: usize,
     /// Members who type at a time.
     pub max_typing: usize,
-    /// How long a user counts as online after the last sign of it.
+    /// How long a sign that a user is online counts. It is renewed twice in that
+    /// time; who leaves is offline at once.
     pub status_ttl: Duration,
     /// Users whose status is remembered.
     pub max_statuses: usize,

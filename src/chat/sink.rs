@@ -215,9 +215,10 @@ impl Chat {
         seats.iter().filter(|seat| !may_stay(seat)).for_each(|seat| self.cut(seat));
     }
 
-    /// Has the clients of a room ask for what they may have missed.
+    /// Has the clients of a room on this node ask for what they may have missed:
+    /// other nodes have streams of their own.
     fn resync(&self, room: Uuid) {
-        self.say(room, "chat:resync", "{}", None);
+        self.push(&Push::new(room, "chat:resync", "{}"));
     }
 
     /// A message's content as JSON text, if it still has that version.

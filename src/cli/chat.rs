@@ -34,8 +34,10 @@ enum Command {
         /// The shard's place in ROWCAST_CHAT_SHARDS, from 0
         #[arg(long, value_name = "SHARD")]
         to: usize,
-        /// Seconds that a shard's stream may take to tell what was written before
-        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        /// Seconds that a shard's streams may take to tell what was written before
+        ///
+        /// Writers wait meanwhile. Servers repeat their calls for five seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 4)]
         patience: u64,
     },
 }
@@ -52,9 +54,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
             screen::line(if all { list(&places) } else { summary(&places, shards.len()) });
         }
         Command::Move { bucket, to, patience } => {
-            let slot = resolved.slot_name()?;
             let patience = Duration::from_secs(patience);
-            let order = Move { shards: &shards, slot: &slot, bucket, to, patience };
+            let order = Move { shards: &shards, bucket, to, patience };
             Box::pin(order.run(|step| screen::line(format!("  {step}")))).await?;
         }
     }

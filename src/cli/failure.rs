@@ -103,7 +103,7 @@ impl From<MoveError> for Failure {
                 }
                 MoveError::Busy => "try again when it has finished.",
                 MoveError::Silent { .. } => {
-                    "start the server, or drop the slot if it is not used any more."
+                    "start the server that uses it, or drop the slot if none does any more."
                 }
                 MoveError::NoShard(_) | MoveError::UnderWay { .. } => {
                     "rowcast chat buckets shows where buckets are."

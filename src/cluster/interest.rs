@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, watch},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -54,7 +54,7 @@ pub struct Interest {
 /// A topic whose messages will come here soon.
 #[derive(Debug)]
 pub struct Reached {
-    confirmed: oneshot::Receiver<()>,
+    confirmed: watch::Receiver<bool>,
     patience: Duration,
 }
 
@@ -161,8 +161,9 @@ impl Interest {
 impl Reached {
     /// Waits until the topic's messages come here, or no longer than a join may.
     /// Whether they do.
-    pub async fn wait(self) -> bool {
-        matches!(timeout(self.patience, self.confirmed).await, Ok(Ok(())))
+    pub async fn wait(mut self) -> bool {
+        let confirmed = self.confirmed.wait_for(|is_known| *is_known);
+        matches!(timeout(self.patience, confirmed).await, Ok(Ok(_)))
     }
 }
 

@@ -76,6 +76,7 @@ impl Memory {
                 () = node.receive(&*handler) => {}
                 () = signal.started() => {}
             }
+            node.interest.went_down();
         });
     }
 

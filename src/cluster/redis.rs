@@ -132,6 +132,7 @@ impl Redis {
                 () = Box::pin(bus.link()) => {}
                 () = bus.last_words(&signal) => {}
             }
+            bus.went_down();
         });
         // A task of its own: a crowded topic must not delay the pings.
         let (bus, signal) = (Arc::clone(self), drain.clone());
@@ -209,11 +210,16 @@ impl Redis {
             error = self.send(sender) => error,
             error = self.subscribe(listener) => error,
         };
+        self.went_down();
+        error
+    }
+
+    /// Nothing is taken any more, and what waits is not sent.
+    fn went_down(&self) {
         self.interest.went_down();
         self.metrics.dropped("away", self.outgoing.clear());
         self.metrics.up.set(0);
         self.metrics.topics.set(0);
-        error
     }
 
     async fn ping(&self, mut connection: MultiplexedConnection) -> RedisError {
@@ -234,12 +240,13 @@ impl Redis {
             for (channel, bytes) in &batch {
                 pipeline.add_command(publish(channel, bytes));
             }
+            let mut flight = Flight { messages: batch.len(), metrics: &self.metrics };
             match pipeline.query_async::<Vec<RedisResult<Value>>>(&mut connection).await {
-                Ok(answers) => self.count(&answers),
-                Err(error) => {
-                    self.metrics.dropped("lost", batch.len());
-                    return error;
+                Ok(answers) => {
+                    flight.messages = 0;
+                    self.count(&answers);
                 }
+                Err(error) => return error,
             }
         }
     }
@@ -287,6 +294,19 @@ impl Redis {
         let kind = if key.private { "private" } else { "public" };
         // The tenant last but one: it may hold colons, a topic starts with `realtime:`.
         format!("{}{kind}:{}:{}", self.prefix, key.tenant, key.topic.as_str())
+    }
+}
+
+/// Messages on their way. Lost if it is dropped, also because something else
+/// noticed first that the server is away.
+struct Flight<'a> {
+    messages: usize,
+    metrics: &'a Metrics,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.metrics.dropped("lost", self.messages);
     }
 }
 

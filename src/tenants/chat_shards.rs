@@ -9,7 +9,7 @@ use crate::{
         pool as pg,
         session::{self, SessionConfig, SessionError},
     },
-    tenants::migrations::{self, LOCK, MigrateError, Options, Report},
+    tenants::migrations::{self, BEGIN, LOCK, MigrateError, Options, Report},
 };
 
 /// Why a shard could not be set up.
@@ -24,7 +24,7 @@ pub enum ShardError {
         source: SessionError,
     },
     /// Something cannot be installed.
-    #[error("shard {shard} of the chat: {source}")]
+    #[error("cannot set up shard {shard} of the chat")]
     Migrate {
         /// Its place in the list, from 0.
         shard: usize,
@@ -81,9 +81,10 @@ async fn set_up_one(
     let wrong = |source| ShardError::Migrate { shard, source };
     let report = migrations::run(&mut client, options).await.map_err(wrong)?;
     let publication = options.chat.as_ref().map_or("", |chat| &chat.publication);
-    let joined = join(&mut client, shard, count, publication, map).await;
-    joined.map_err(|source| wrong(migrations::refused_or_failed("0011_shards", source)))?;
-    Ok(report)
+    match join(&mut client, shard, count, publication, map).await {
+        Ok(()) => Ok(report),
+        Err(source) => Err(wrong(migrations::explain(&client, "0011_shards", source).await)),
+    }
 }
 
 async fn join(
@@ -95,6 +96,7 @@ async fn join(
 ) -> Result<(), pg::Error> {
     let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     let transaction = client.transaction().await?;
+    transaction.batch_execute(BEGIN).await?;
     transaction.query("select pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     let places = if let Some(places) = map {
         places

@@ -18,10 +18,10 @@ use crate::postgres::{
     session::is_transient_sqlstate,
 };
 
-/// Applied once each, in this order; the name is the version.
 const SET: Set =
     Set { ledger: LEDGER, table: "realtime.rowcast_migrations", migrations: MIGRATIONS };
 
+/// Applied once each, in this order; the name is the version.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("20260101000000_messages", include_str!("../../sql/tenant/20260101000000_messages.sql")),
     ("20260101000100_topic", include_str!("../../sql/tenant/20260101000100_topic.sql")),
@@ -49,7 +49,7 @@ pub(super) const LOCK: i64 = 0x0072_6f77_6361_7374;
 /// The names of functions and tables in the SQL are all qualified; a search
 /// path of the user must not change what they mean. Waiting for a lock ends
 /// with an error, because a start that hangs explains nothing.
-const BEGIN: &str = "set local search_path = pg_catalog; \
+pub(super) const BEGIN: &str = "set local search_path = pg_catalog; \
     set local client_min_messages = warning; \
     set local lock_timeout = '30s'";
 
@@ -161,26 +161,26 @@ pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, M
         return Err(MigrateError::TooOld(version.get(0)));
     }
     match install(client, options).await {
-        Err(MigrateError::Failed { source, .. })
-            if has_code(&source, &pg::SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            Err(denied(client, &source).await)
-        }
-        Err(MigrateError::Failed { source, .. })
-            if has_code(&source, &pg::SqlState::LOCK_NOT_AVAILABLE) =>
-        {
-            Err(MigrateError::Locked)
-        }
-        Err(MigrateError::Failed { file, source }) => Err(refused_or_failed(file, source)),
+        Err(MigrateError::Failed { file, source }) => Err(explain(client, file, source).await),
         result => result,
     }
 }
 
-/// An error of a file; what the SQL itself refuses speaks for itself.
-pub(super) fn refused_or_failed(file: &'static str, source: pg::Error) -> MigrateError {
-    match source.code().is_some_and(|code| code.code() == REFUSED) {
-        true => MigrateError::Refused(words(&source)),
-        false => MigrateError::Failed { file, source },
+/// What an error of a file means, now that its transaction is undone. What the
+/// SQL itself refuses speaks for itself.
+pub(super) async fn explain(
+    client: &pg::Client,
+    file: &'static str,
+    source: pg::Error,
+) -> MigrateError {
+    if has_code(&source, &pg::SqlState::INSUFFICIENT_PRIVILEGE) {
+        denied(client, &source).await
+    } else if has_code(&source, &pg::SqlState::LOCK_NOT_AVAILABLE) {
+        MigrateError::Locked
+    } else if source.code().is_some_and(|code| code.code() == REFUSED) {
+        MigrateError::Refused(words(&source))
+    } else {
+        MigrateError::Failed { file, source }
     }
 }
 
@@ -218,7 +218,7 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
     Ok(report)
 }
 
-/// Finds out which privilege is missing, now that the transaction is undone.
+/// Finds out which privilege is missing.
 async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
     let message = words(source);
     let facts = client

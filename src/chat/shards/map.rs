@@ -70,10 +70,9 @@ mod tests {
         let bucket = |text: &str| bucket(text.parse().unwrap());
         assert_eq!(bucket("00000000-0000-0000-0000-000000000000"), 0);
         assert_eq!(bucket("00000000-0000-0000-0000-000000001001"), 1);
-        assert_eq!(bucket("ffffffff-ffff-ffff-ffff-ffffffffffff"), BUCKET_OF_ONES);
+        assert_eq!(bucket("ffffffff-ffff-ffff-ffff-ffffffffffff"), 271);
+        assert_eq!(bucket("123e4567-e89b-42d3-a456-426614174000"), 2431);
     }
-
-    const BUCKET_OF_ONES: u16 = (u128::MAX % PRIME % 4096) as u16;
 
     #[test]
     fn random_rooms_are_spread_evenly() {

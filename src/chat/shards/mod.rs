@@ -44,7 +44,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The slot of a shard's stream, made of that of the tenant's.
 pub fn slot_name(base: &str, shard: usize) -> String {
-    format!("{base}_chat_{shard}")
+    format!("{base}{}", slot_suffix(shard))
+}
+
+/// What the names of a shard's slots end in, whichever server they are of.
+fn slot_suffix(shard: usize) -> String {
+    format!("_chat_{shard}")
 }
 
 /// The databases of a chat.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::slot_name;
+use super::slot_suffix;
 use crate::postgres::{
     connect::ConnectConfig,
     pool::{self as pg, Client},
@@ -49,13 +49,12 @@ pub struct Place {
 pub struct Move<'a> {
     /// The shards in their order.
     pub shards: &'a [ConnectConfig],
-    /// The name of the tenant's slot, of which those of the shards are made.
-    pub slot: &'a str,
     /// What moves.
     pub bucket: u16,
     /// Where to.
     pub to: usize,
-    /// How long a stream may take to tell what was written before.
+    /// How long a shard's streams may take to tell what was written before. The
+    /// bucket is frozen meanwhile.
     pub patience: Duration,
 }
 
@@ -71,7 +70,7 @@ pub enum MoveError {
         source: SessionError,
     },
     /// A statement failed.
-    #[error("shard {shard}: {}", pg::words(.source))]
+    #[error("a statement failed in shard {shard}")]
     Sql {
         /// Where.
         shard: usize,
@@ -95,11 +94,11 @@ pub enum MoveError {
         to: usize,
     },
     /// A stream does not go on.
-    #[error("the stream of shard {shard} does not get on: no server uses its slot {slot}")]
+    #[error("a stream of shard {shard} does not get on: its slot {slot} is behind")]
     Silent {
-        /// Which.
+        /// Which shard.
         shard: usize,
-        /// Its slot.
+        /// The slot, which tells whose stream it is.
         slot: String,
     },
 }
@@ -180,7 +179,12 @@ impl Move<'_> {
         let brought = self.bring(&mut source, from, &mut target, &told);
         if let Err(error) = Box::pin(brought).await {
             told("undoing: nothing was moved");
-            self.undo(first, from, self.to).await?;
+            // Its own error says less than the first one, and asking again tells it.
+            if self.undo(first, from, self.to).await.is_err() {
+                told(
+                    "not all is undone yet: --to the shard where the bucket was goes on with that",
+                );
+            }
             return Err(error);
         }
         told("handing the bucket over");
@@ -212,13 +216,14 @@ impl Move<'_> {
         rows::copy(source, from, target, self.to, self.bucket).await
     }
 
+    /// The source first: its writers must not wait for a target that is away.
     async fn undo(&self, first: &Client, from: usize, target: usize) -> Result<(), MoveError> {
-        let mut other = self.connect(target).await?;
-        rows::delete(&mut other, target, self.bucket).await?;
         let source = self.connect(from).await?;
         let keep = "insert into chat.owned_buckets (bucket) values ({}) \
                     on conflict (bucket) do update set frozen = false";
         self.run_locked(&source, from, keep).await?;
+        let mut other = self.connect(target).await?;
+        rows::delete(&mut other, target, self.bucket).await?;
         self.set_place(first, from, "open", None).await
     }
 
@@ -262,24 +267,29 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// Waits until a shard's stream has handed off what is in its log by now.
+    /// Waits until all streams of a shard, whichever servers read them, have handed
+    /// off what is in its log by now.
     async fn wait(&self, client: &Client, shard: usize) -> Result<(), MoveError> {
-        let slot = slot_name(self.slot, shard);
-        let end = client.query_one("select pg_current_wal_insert_lsn()::text", &[]).await;
+        // What is not flushed is not sent, and PostgreSQL leaves its own records so for
+        // long. The commit of anything that is logged flushes all before it.
+        let flush = "begin; set local synchronous_commit = on; \
+                     select pg_logical_emit_message(true, 'rowcast', ''); commit";
+        client.batch_execute(flush).await.map_err(at(shard))?;
+        let end = client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await;
         let end: String = end.map_err(at(shard))?.get(0);
         let look = format!(
-            "select coalesce(confirmed_flush_lsn >= '{end}', false) from pg_replication_slots \
-             where slot_name = $1 and database = current_database()"
+            "select slot_name::text from pg_replication_slots \
+             where slot_type = 'logical' and database = current_database() \
+             and right(slot_name, length($1)) = $1 \
+             and coalesce(confirmed_flush_lsn < '{end}', true) order by slot_name limit 1"
         );
+        let suffix = slot_suffix(shard);
         let begun = Instant::now();
         loop {
-            let found = client.query_opt(&look, &[&slot]).await.map_err(at(shard))?;
-            // Without a slot nobody has ever listened.
-            if found.is_none_or(|row| row.get(0)) {
-                return Ok(());
-            }
+            let behind = client.query_opt(&look, &[&suffix]).await.map_err(at(shard))?;
+            let Some(behind) = behind else { return Ok(()) };
             if begun.elapsed() >= self.patience {
-                return Err(MoveError::Silent { shard, slot });
+                return Err(MoveError::Silent { shard, slot: behind.get(0) });
             }
             sleep(LOOK).await;
         }

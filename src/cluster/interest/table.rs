@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::watch, time::Instant};
 
 use crate::topic::Key;
 
@@ -44,8 +44,9 @@ struct Entry {
     state: State,
     is_queued: bool,
     has_timer: bool,
-    /// Joins that wait for the confirmation.
-    waiting: Vec<oneshot::Sender<()>>,
+    /// Tells all joins that wait that it is confirmed, or by its end that it
+    /// will not be.
+    waiting: Option<watch::Sender<bool>>,
 }
 
 /// What the server knows.
@@ -91,7 +92,7 @@ impl Table {
     }
 
     /// What tells that the topic is known; `None` if it is, or if nobody can know it.
-    pub(super) fn reach(&mut self, key: &Key, now: Instant) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn reach(&mut self, key: &Key, now: Instant) -> Option<watch::Receiver<bool>> {
         if !self.is_up {
             return None;
         }
@@ -106,10 +107,7 @@ impl Table {
         if entry.state == State::Unknown {
             queue(&mut self.changed, key, entry);
         }
-        let (sender, receiver) = oneshot::channel();
-        entry.waiting.retain(|waiting| !waiting.is_closed());
-        entry.waiting.push(sender);
-        Some(receiver)
+        Some(entry.waiting.get_or_insert_with(|| watch::Sender::new(false)).subscribe())
     }
 
     pub(super) fn came_up(&mut self) {
@@ -125,7 +123,7 @@ impl Table {
         self.changed.clear();
         self.timers.clear();
         self.topics.retain(|_, entry| {
-            entry.waiting.clear();
+            entry.waiting = None;
             (entry.state, entry.is_queued, entry.has_timer) = (State::Unknown, false, false);
             entry.has_members
         });
@@ -172,8 +170,8 @@ impl Table {
                 continue;
             };
             entry.state = State::Known;
-            for waiting in entry.waiting.drain(..) {
-                let _ = waiting.send(());
+            if let Some(waiting) = entry.waiting.take() {
+                waiting.send_replace(true);
             }
             changed |= entry.is_expired && queue(&mut self.changed, key, entry);
         }
@@ -212,7 +210,7 @@ fn entry<'a>(
         state: State::Unknown,
         is_queued: false,
         has_timer: false,
-        waiting: Vec::new(),
+        waiting: None,
     })
 }
 
@@ -234,8 +232,6 @@ fn set_timer(timers: &mut VecDeque<(Instant, Key)>, key: &Key, entry: &mut Entry
 #[cfg(test)]
 mod tests {
     use std::{collections::HashSet, sync::Arc};
-
-    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
     use crate::topic::Topic;
@@ -260,7 +256,7 @@ mod tests {
         members: HashSet<Key>,
         /// A batch under way, and whether the server has done it.
         flight: Option<Batch>,
-        waiting: Vec<(Key, oneshot::Receiver<()>)>,
+        waiting: Vec<(Key, watch::Receiver<bool>)>,
     }
 
     impl World {
@@ -310,14 +306,13 @@ mod tests {
             }
             self.table.confirm(&batch);
             let server = &self.server;
-            self.waiting.retain_mut(|(key, waiting)| match waiting.try_recv() {
-                Ok(()) => {
+            self.waiting.retain(|(key, waiting)| {
+                if *waiting.borrow() {
                     assert!(server.contains(key), "confirmed too early");
-                    false
+                    return false;
                 }
-                // Nobody entered for so long that it was given up.
-                Err(TryRecvError::Closed) => false,
-                Err(TryRecvError::Empty) => true,
+                // Or nobody entered for so long that it was given up.
+                waiting.has_changed().is_ok()
             });
         }
 

@@ -135,8 +135,14 @@ async fn a_database_without_a_free_connection_delays_the_chat_and_does_not_end_i
     while let Some(client) = world.postgres.try_client_over_socket().await {
         crowd.push(client);
     }
+    let failed = "cannot see whether there is a chat";
+    let before = world.server.log().matches(failed).count();
     world.server.resume().await;
-    // For longer than it takes to give up where the answer is known.
+    eventually("the first look fails", async || {
+        (world.server.log().matches(failed).count() > before).then_some(())
+    })
+    .await;
+    // For longer than it takes to give up where the answer is known. No later look is logged.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(world.ask(&ada, "GET", "/rooms", Value::Null).await.status, 503);
     drop(crowd);

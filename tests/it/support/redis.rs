@@ -7,7 +7,10 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::eventually;
 
@@ -56,6 +59,19 @@ impl Redis {
         let pid = self.child.as_ref().unwrap().id().to_string();
         let signal = if hang { "-STOP" } else { "-CONT" };
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Logins that it has refused, asked by somebody who knows its password.
+    pub async fn refused_logins(&self, password: &str) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let commands = format!("AUTH {password}\r\nACL LOG\r\nQUIT\r\n");
+        stream.write_all(commands.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        // One entry for each kind: `count`, a number, `reason`, `auth` and more, a line each.
+        let lines: Vec<&str> = answer.lines().collect();
+        let counts = lines.windows(6).filter(|lines| lines[0] == "count" && lines[5] == "auth");
+        counts.map(|lines| lines[1].trim_start_matches(':').parse::<u64>().unwrap()).sum()
     }
 
     /// Has it do something, as an administrator would.
