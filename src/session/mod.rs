@@ -14,6 +14,7 @@ mod dispatch;
 pub mod entrance;
 pub mod handlers;
 pub mod join;
+mod leaving;
 pub mod metrics;
 pub mod permission;
 mod policies;

@@ -1,13 +1,13 @@
 //! One socket: a loop over a closed set of events.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use futures_util::StreamExt as _;
 use hashbrown::HashMap;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -29,9 +29,6 @@ use super::{
     writer::{Sent, Shutdown, Writer},
 };
 
-/// How long a socket that is to close waits for what its client has asked for.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
-
 /// A socket of one client.
 #[derive(Debug)]
 pub struct Socket {
@@ -48,7 +45,7 @@ pub struct Socket {
     tokens_due: Option<Instant>,
     disconnects: watch::Receiver<u64>,
     /// The server stops: when this socket closes.
-    leaves_at: Option<Instant>,
+    pub(super) leaves_at: Option<Instant>,
 }
 
 /// Everything that makes a socket act.
@@ -63,7 +60,7 @@ enum Event {
 
 /// How a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// Nobody is there to talk to.
     Gone,
     /// The client reads too slowly to be told anything but that.
@@ -139,8 +136,7 @@ impl Socket {
                 Event::Timer => self.on_timer(),
                 Event::Disconnect => Some(self.on_disconnect()),
                 Event::Drain => {
-                    let waves = &self.context.services.waves;
-                    self.leaves_at = Some(waves.moment(drain.tasks()));
+                    self.prepare_to_leave();
                     None
                 }
             };
@@ -156,31 +152,6 @@ impl Socket {
             let deadline = self.next_deadline();
             if deadline < alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(deadline);
-            }
-        }
-    }
-
-    fn is_to_leave(&self) -> bool {
-        self.leaves_at.is_some_and(|moment| moment <= Instant::now())
-    }
-
-    /// What was taken from the client is done and answered, within a limit.
-    async fn complete(&mut self, transport: &mut impl Transport) {
-        let outbox = Arc::clone(&self.context.outbox);
-        let limit = sleep(LAST_ANSWERS);
-        tokio::pin!(limit);
-        self.channels.values_mut().for_each(|channel| channel.changes.give_up());
-        while !self.tasks.is_empty() {
-            tokio::select! {
-                Some(done) = self.tasks.next(), if outbox.takes_answers() => {
-                    self.on_done(done);
-                }
-                () = outbox.ready() => {
-                    if self.flush(transport).await.is_some() {
-                        return;
-                    }
-                }
-                () = &mut limit => return,
             }
         }
     }
@@ -212,7 +183,7 @@ impl Socket {
         }
     }
 
-    fn on_done(&mut self, done: Done) -> Option<Ending> {
+    pub(super) fn on_done(&mut self, done: Done) -> Option<Ending> {
         match done {
             Done::Refused { frame, close } => {
                 self.context.outbox.push(frame);
@@ -276,7 +247,7 @@ impl Socket {
 
     /// Sends what is queued and meets the requests among it. What these say to
     /// the client goes out with the next batch.
-    async fn flush(&mut self, transport: &mut impl Transport) -> Option<Ending> {
+    pub(super) async fn flush(&mut self, transport: &mut impl Transport) -> Option<Ending> {
         let outbox = Arc::clone(&self.context.outbox);
         let limit = self.context.services.config.write_timeout;
         let Some(requests) = self.writer.take(&outbox) else { return Some(Ending::Slow) };
