@@ -5,7 +5,8 @@
 #     tests/cluster.sh node script.mjs  runs a command instead, and stops everything afterwards
 #
 # The command gets what tests/with-server gives, for the first server, and TEST_URL_OTHER and
-# TEST_REDIS. Everything is on free ports and in folders of its own.
+# TEST_REDIS. The second server is Redis' user `other`, so that it alone can be cut off. Everything is
+# on free ports and in folders of its own.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -40,7 +41,8 @@ until_up() {
 if [ -z "${CLUSTER_INNER:-}" ]; then
   start_redis() {
     local port=$((10000 + RANDOM % 20000))
-    (cd "$work" && exec redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no) \
+    (cd "$work" && exec redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no \
+      --user other on nopass '~*' '&*' +@all) \
       >"$work/redis.log" 2>&1 &
     child=$!
     export TEST_REDIS=redis://127.0.0.1:$port
@@ -49,17 +51,19 @@ if [ -z "${CLUSTER_INNER:-}" ]; then
   tries=5
   until start_redis; do [ $((tries -= 1)) -gt 0 ] || exit 1; done
   export CLUSTER_INNER=1
-  export SERVER_ENV="ROWCAST_REDIS_URL=$TEST_REDIS SLOT_NAME_SUFFIX=one ${SERVER_ENV:-}"
+  export SERVER_ENV="ROWCAST_REDIS_URL=$TEST_REDIS ${SERVER_ENV:-}"
   run_command "$root/tests/with-server" "$0" "$@"
   exit
 fi
 
 # The inner half: the second server, and the command.
+: >"$work/server.log"
 # shellcheck disable=SC2086
 env -i PATH="$PATH" PORT=0 ROWCAST_BIND=127.0.0.1 DATABASE_URL="$TEST_DB" API_JWT_SECRET="$TEST_SECRET" \
   ROWCAST_AUTO_MIGRATE=false CHANNEL_ERROR_BACKOFF_MS=200 CONNECT_ERROR_BACKOFF_MS=200 \
   TENANT_MAX_EVENTS_PER_SECOND=10000 CLIENT_PRESENCE_MAX_CALLS=100 \
-  $SERVER_ENV SLOT_NAME_SUFFIX=two "$TEST_BIN" serve >"$work/server.log" 2>&1 &
+  $SERVER_ENV ROWCAST_REDIS_URL="redis://other:any@${TEST_REDIS#redis://}" \
+  "$TEST_BIN" serve >"$work/server.log" 2>&1 &
 child=$!
 listens() {
   local address
