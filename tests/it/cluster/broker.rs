@@ -112,7 +112,8 @@ async fn a_server_whose_messages_redis_drops_subscribes_again() {
 async fn replica(trio: &Trio) -> Redis {
     let address = trio.redis.address();
     let (host, port) = address.split_once(':').unwrap();
-    let replica = Redis::start(&["--replicaof", host, port, "--repl-diskless-sync-delay", "0"]).await;
+    let replica =
+        Redis::start(&["--replicaof", host, port, "--repl-diskless-sync-delay", "0"]).await;
     eventually("the replica has everything", async || {
         replica.command(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
     })

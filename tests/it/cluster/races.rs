@@ -19,8 +19,7 @@ use super::{
 };
 use crate::support::{self, dice::Dice, eventually, proxy::Proxy};
 
-const SHORT: Times =
-    Times { cooldown: Duration::from_millis(2), patience: Duration::from_secs(5) };
+const SHORT: Times = Times { cooldown: Duration::from_millis(2), patience: Duration::from_secs(5) };
 
 /// What was heard, from the first number on.
 fn from(node: &Node, first: usize) -> Vec<usize> {

@@ -51,7 +51,9 @@ impl Speaker {
         self.ear.settled().await;
         for message in std::mem::take(&mut self.ear.backlog) {
             if message.event == "broadcast" {
-                let Value::Object(word) = &message.payload["payload"] else { panic!("{message:?}") };
+                let Value::Object(word) = &message.payload["payload"] else {
+                    panic!("{message:?}")
+                };
                 let from = word["from"].as_str().unwrap().to_owned();
                 self.heard.entry(from).or_default().push(word["n"].as_u64().unwrap());
             }

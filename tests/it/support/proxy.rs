@@ -201,11 +201,7 @@ impl Way {
         }
     }
 
-    async fn write(
-        &self,
-        to: &mut WriteHalf<'_>,
-        mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>,
-    ) {
+    async fn write(&self, to: &mut WriteHalf<'_>, mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>) {
         let mut faults = self.faults.clone();
         while let Some((due, piece)) = pieces.recv().await {
             // Never before the one before it, for there is one writer.
