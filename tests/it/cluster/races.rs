@@ -42,10 +42,15 @@ async fn who_comes_back_while_a_topic_is_given_up_misses_nothing() {
         })
     };
     let (mut dice, mut heard) = (Dice(1), 0);
-    for _ in 0..500 {
+    for _ in 0..300 {
         two.enter(&room).await;
         let first = said.load(Ordering::SeqCst);
-        eventually("some are heard", async || (from(&two, first).len() >= 3).then_some(())).await;
+        let soon = async {
+            while from(&two, first).len() < 3 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(support::PATIENCE, soon).await.expect("some are heard");
         let got = from(&two, first);
         let all: Vec<usize> = (first..first + got.len()).collect();
         assert_eq!(got, all, "promised from {first}");
@@ -56,7 +61,7 @@ async fn who_comes_back_while_a_topic_is_given_up_misses_nothing() {
         sleep(Duration::from_micros(dice.roll(5000) as u64)).await;
     }
     speaks.abort();
-    assert!(heard >= 1500);
+    assert!(heard >= 900);
 }
 
 #[tokio::test(flavor = "multi_thread")]

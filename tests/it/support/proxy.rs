@@ -102,11 +102,6 @@ impl Proxy {
         self.address.to_string()
     }
 
-    /// The port.
-    pub fn port(&self) -> u16 {
-        self.address.port()
-    }
-
     /// From now on, for new connections and old ones.
     pub fn set(&self, faults: Faults) {
         self.faults.send_replace(faults);
