@@ -57,10 +57,23 @@ pub struct Turn {
     pub history: String,
     /// Its last entry.
     pub top: EntryId,
+    /// What the source keeps no longer, as far as the log was told.
+    pub end: u64,
     /// How many entries it has.
     pub entries: usize,
     /// About how many bytes they are.
     pub bytes: usize,
+}
+
+/// What a node knows of the log that it appended to last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The history.
+    pub history: String,
+    /// The last entry.
+    pub top: EntryId,
+    /// As in [`Turn`].
+    pub end: u64,
 }
 
 /// Why the log did not take something or did not answer.

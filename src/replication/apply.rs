@@ -70,12 +70,10 @@ pub(super) async fn apply<S: ChangeSink>(
         {
             group.take(event, assembler);
         }
-        if !group.batches.is_empty() {
-            if let Err(error) = sink.deliver_all(&group.batches).await {
-                return Ended::Broken(error.into());
-            }
-            series.handed_on(&group.batches);
+        if let Err(error) = sink.hand_off(&group.batches, group.confirm).await {
+            return Ended::Broken(error.into());
         }
+        series.handed_on(&group.batches);
         history.progress = assembler.progress();
         if let Some(lsn) = group.confirm {
             history.confirmed = Some(link.confirm(lsn));

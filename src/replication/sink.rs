@@ -46,6 +46,26 @@ pub trait ChangeSink: Send + Sync + 'static {
         }
     }
 
+    /// Takes batches over, none if there are none, before `end` is confirmed to
+    /// PostgreSQL, if it is set: there is nothing else before it. For sinks that
+    /// keep the history themselves and have to know what will not come again.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChangeSink::deliver_all`]; then nothing is confirmed.
+    fn hand_off(
+        &self,
+        batches: &[Batch],
+        _end: Option<Lsn>,
+    ) -> impl Future<Output = Result<(), Undelivered>> + Send {
+        async move {
+            match batches {
+                [] => Ok(()),
+                some => self.deliver_all(some).await,
+            }
+        }
+    }
+
     /// The stream broke and is being restored. What commits meanwhile still
     /// comes, unless the next [`Start`] says there is a gap.
     fn interrupted(&self);

@@ -16,7 +16,7 @@ use redis::{Cmd, FromRedisValue, RedisError, Value, aio::MultiplexedConnection};
 use super::servers::Servers;
 use crate::cluster::{
     NodeId,
-    log::{About, Entry, EntryId, Head, LogError, Turn},
+    log::{About, Entry, EntryId, Head, Known, LogError, Turn},
 };
 
 /// One log. Each use connects by itself if there is no connection.
@@ -49,7 +49,8 @@ impl Log {
     }
 
     /// Takes over the right to append to a log about this. `token` names the
-    /// turn; `known` is the last entry that this node appended, if it did.
+    /// turn; `known` is what this node knows, if it ever appended. The source
+    /// goes on after `from`: what the log lacks before that is lost.
     ///
     /// # Errors
     ///
@@ -58,20 +59,26 @@ impl Log {
         &self,
         token: &str,
         about: &About,
-        known: Option<&(String, EntryId)>,
+        from: u64,
+        known: Option<&Known>,
     ) -> Result<Turn, LogError> {
         let mut command = script(include_str!("take.lua"), &[&self.head]);
         command.arg(token).arg(source(about.source)).arg(about.generation).arg(&about.gap);
+        command.arg(place(from));
         match known {
-            Some((history, entry)) => command.arg(history).arg(entry.to_string()),
-            None => command.arg("").arg("0-0"),
+            Some(Known { history, top, end }) => {
+                command.arg(history).arg(top.to_string()).arg(place(*end))
+            }
+            None => command.arg("").arg("0-0").arg("0-0"),
         };
-        let (history, top, entries, bytes): (String, String, usize, usize) =
+        let (history, top, end, entries, bytes): (String, String, String, usize, usize) =
             self.ask(&self.commands, &command).await?;
-        Ok(Turn { token: token.to_owned(), history, top: top.parse()?, entries, bytes })
+        let (top, EntryId(end, _)) = (top.parse()?, end.parse()?);
+        Ok(Turn { token: token.to_owned(), history, top, end, entries, bytes })
     }
 
-    /// Appends entries to the turn's history, of which `keep` are to be kept.
+    /// Appends entries, if there are any, to the turn's history, of which `keep`
+    /// are to be kept. What is before `end` may be forgotten by the source then.
     /// May be asked again with the same if there was no answer.
     ///
     /// # Errors
@@ -82,10 +89,12 @@ impl Log {
         turn: &Turn,
         keep: usize,
         entries: &[(EntryId, Bytes)],
+        end: u64,
     ) -> Result<(), LogError> {
         let mut command =
             script(include_str!("append.lua"), &[&self.head, &self.history(&turn.history)]);
         command.arg(&turn.token).arg(turn.top.to_string()).arg(keep);
+        command.arg(place(end));
         for (id, payload) in entries {
             command.arg(id.to_string()).arg(&**payload);
         }
@@ -230,6 +239,11 @@ fn script(text: &str, keys: &[&str]) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(text).arg(keys.len()).arg(keys);
     command
+}
+
+/// A place in the source, in the form of ids.
+fn place(at: u64) -> String {
+    EntryId(at, 0).to_string()
 }
 
 fn source((system, timeline): (u64, u32)) -> String {

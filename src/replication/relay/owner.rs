@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     cluster::{
-        log::{About, EntryId, LogError, Turn},
+        log::{About, EntryId, Known, LogError, Turn},
         redis::Log,
     },
     runtime::backoff::Backoff,
@@ -61,8 +61,8 @@ pub(super) struct Owner {
 #[derive(Debug, Default)]
 struct State {
     turn: Option<Turn>,
-    /// The last entry that this server appended, in which history.
-    known: Option<(String, EntryId)>,
+    /// What this server knows of the log it appended to.
+    known: Option<Known>,
     /// The newest entries and their bytes, the oldest first.
     kept: VecDeque<(EntryId, usize)>,
     kept_bytes: usize,
@@ -100,15 +100,20 @@ impl Owner {
         };
         let token = Uuid::new_v4().simple().to_string();
         let known = self.lock().known.clone();
-        self.log.take(&token, &about, known.as_ref()).await
+        self.log.take(&token, &about, start.from.0, known.as_ref()).await
     }
 
-    async fn append(&self, turn: &Turn, entries: &[(EntryId, Bytes)]) -> Result<(), LogError> {
+    async fn append(
+        &self,
+        turn: &Turn,
+        entries: &[(EntryId, Bytes)],
+        end: u64,
+    ) -> Result<(), LogError> {
         let keep = self.lock().keep(self.config.log_bytes * KEPT) + entries.len();
         let given_up = Instant::now() + PATIENCE;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
         loop {
-            match self.log.append(turn, keep, entries).await {
+            match self.log.append(turn, keep, entries, end).await {
                 // Appended or not: asking again finds out.
                 Err(LogError::Away(error)) if Instant::now() < given_up => {
                     tracing::debug!(error = reason(&*error), "the log is away");
@@ -164,22 +169,30 @@ impl ChangeSink for Owner {
     }
 
     async fn deliver_all(&self, batches: &[Batch]) -> Result<(), Undelivered> {
+        self.hand_off(batches, None).await
+    }
+
+    async fn hand_off(&self, batches: &[Batch], end: Option<Lsn>) -> Result<(), Undelivered> {
         let turn = self.lock().turn.clone().ok_or(Undelivered)?;
         let news = batches.iter().map(|batch| (id(batch), batch));
         let entries: Vec<_> = news
             .filter(|(id, _)| *id > turn.top)
             .map(|(id, batch)| (id, entry::encode(batch)))
             .collect();
-        if entries.is_empty() {
+        // Whoever takes over knows by this whether the log lost what will not come again.
+        let end = end.map_or(turn.end, |end| end.0.max(turn.end));
+        if entries.is_empty() && end == turn.end {
             return Ok(());
         }
-        self.hold(&turn.history).await;
-        if let Err(error) = self.append(&turn, &entries).await {
+        if !entries.is_empty() {
+            self.hold(&turn.history).await;
+        }
+        if let Err(error) = self.append(&turn, &entries, end).await {
             tracing::warn!(error = reason(&error), "changes cannot be shared");
             self.lock().turn = None;
             return Err(Undelivered);
         }
-        self.lock().appended(&entries);
+        self.lock().appended(&entries, end);
         Ok(())
     }
 
@@ -190,7 +203,7 @@ impl ChangeSink for Owner {
 
 impl State {
     fn begin(&mut self, turn: Turn) {
-        self.known = Some((turn.history.clone(), turn.top));
+        self.known = Some(Known { history: turn.history.clone(), top: turn.top, end: turn.end });
         *self = Self { known: self.known.take(), ..Self::default() };
         // What others appended: about as large as their average.
         let size = turn.bytes / turn.entries.max(1);
@@ -201,7 +214,7 @@ impl State {
         self.turn = Some(turn);
     }
 
-    fn appended(&mut self, entries: &[(EntryId, Bytes)]) {
+    fn appended(&mut self, entries: &[(EntryId, Bytes)], end: u64) {
         for (id, bytes) in entries {
             let size = (*id, bytes.len());
             self.kept.push_back(size);
@@ -209,9 +222,10 @@ impl State {
             self.kept_bytes += size.1;
             self.unread_bytes += size.1;
         }
-        if let (Some(turn), Some((id, _))) = (&mut self.turn, entries.last()) {
-            turn.top = *id;
-            self.known = Some((turn.history.clone(), *id));
+        if let Some(turn) = &mut self.turn {
+            (turn.top, turn.end) = (entries.last().map_or(turn.top, |(id, _)| *id), end);
+            self.known =
+                Some(Known { history: turn.history.clone(), top: turn.top, end: turn.end });
         }
     }
 

@@ -140,3 +140,44 @@ async fn a_replica_that_lacks_the_newest_changes_is_noticed() {
         listener.has_all_or_was_told(n).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lacks_changes_is_noticed_though_their_reader_died() {
+    let mut trio = Trio::start(&[]).await;
+    let replica = replica(&trio).await;
+    let mut listeners = trio.listen().await;
+    let writer = trio.write();
+    writer.more(20).await;
+    let (reader, owner) = (trio.reader(), trio.owner().await);
+    let slow = (reader + 1) % 3;
+    trio.all()[slow].hang(true);
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    writer.more(20).await;
+    let n = writer.stop().await;
+    // PostgreSQL will not say these again.
+    let sql = "select count(*)::int4 from pg_replication_slots \
+               where confirmed_flush_lsn > $1::text::pg_lsn";
+    let client = trio.world.postgres.client().await;
+    let at: String =
+        client.query_one("select pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
+    client.batch_execute("select pg_logical_emit_message(true, 'x', 'x')").await.unwrap();
+    eventually("they are confirmed", async || {
+        let found: i32 = client.query_one(sql, &[&at]).await.unwrap().get(0);
+        (found == 1).then_some(())
+    })
+    .await;
+    trio.server(reader).kill9().await;
+    trio.redis.kill9();
+    for way in &trio.ways {
+        way.redis.lead_to(&replica.address());
+    }
+    trio.is_read_by_another(owner).await;
+    trio.all()[slow].hang(false);
+    let insert = format!("insert into rows select generate_series({}, {})", n + 1, n + 50);
+    trio.world.run(&[&*insert]).await;
+    for (at, listener) in listeners.iter_mut().enumerate() {
+        if at != reader {
+            listener.has_all_or_was_told(n + 50).await;
+        }
+    }
+}

@@ -17,7 +17,12 @@ use super::{
     conformance::{Node, Place, key},
     message,
 };
-use crate::support::{self, dice::Dice, eventually, proxy::Proxy};
+use crate::support::{
+    self,
+    dice::Dice,
+    eventually,
+    proxy::{Faults, Proxy},
+};
 
 const SHORT: Times = Times { cooldown: Duration::from_millis(2), patience: Duration::from_secs(5) };
 
@@ -100,19 +105,21 @@ async fn what_was_held_up_on_a_broken_connection_does_not_come_after_what_is_new
     let room = key(false, "room");
     two.enter(&room).await;
     let mut n = 0;
-    for _ in 0..5 {
-        way.set(support::proxy::Faults { holds_requests: true, ..Default::default() });
+    let late = Faults { resend: Duration::from_secs(1), ..Faults::default() };
+    for _ in 0..2 {
+        way.set(Faults { holds_requests: true, ..late });
         // Taken as long as nobody has noticed.
         while one.say(&room, n).is_ok() {
             n += 1;
             sleep(Duration::from_millis(2)).await;
         }
-        way.heal();
+        way.set(late);
         one.up(true).await;
+        // Until long after what was held has come.
         for _ in 0..200 {
             let _ = one.say(&room, n);
             n += 1;
-            sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     }
     let last = n;

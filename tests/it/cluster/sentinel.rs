@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use rowcast::cluster::{
     Metrics,
-    log::{About, EntryId, LogError, Turn},
+    log::{About, EntryId, Known, LogError, Turn},
     redis::{Log, Redis, Tls},
 };
 use tokio::time::{Instant, sleep};
@@ -81,12 +81,12 @@ async fn append(log: &Log, turn: &mut Turn, n: u64) -> Result<(), LogError> {
     let entry = (EntryId(n, 0), Bytes::from(n.to_string()));
     let begun = Instant::now();
     loop {
-        match log.append(turn, 100, std::slice::from_ref(&entry)).await {
+        match log.append(turn, 100, std::slice::from_ref(&entry), n).await {
             Err(LogError::Away(_)) if begun.elapsed() < SOON => {
                 sleep(Duration::from_millis(100)).await;
             }
             Ok(()) => {
-                turn.top = entry.0;
+                (turn.top, turn.end) = (entry.0, n);
                 return Ok(());
             }
             other => return other,
@@ -108,7 +108,7 @@ async fn the_log_goes_on_at_the_new_master_or_says_what_is_lost() {
     let bus = Redis::new(&sentinels.url(), hasty(), Metrics::default()).unwrap();
     let (log, reader) = (Arc::new(bus.log("t/slot")), bus.log("t/slot"));
     let about = About { source: (1, 1), ..About::default() };
-    let mut turn = log.take("one", &about, None).await.unwrap();
+    let mut turn = log.take("one", &about, 0, None).await.unwrap();
     for n in 1..=3 {
         append(&log, &mut turn, n).await.unwrap();
     }
@@ -125,7 +125,7 @@ async fn the_log_goes_on_at_the_new_master_or_says_what_is_lost() {
     // As a replica would be that had not got the last one.
     servers(&mut place)[1].command(&["HSET", "rowcast:0:log:{t/slot}", "top", "3-0"]);
     assert!(matches!(append(&log, &mut turn, 5).await, Err(LogError::Lost)));
-    let known = (turn.history.clone(), turn.top);
-    let next = log.take("two", &about, Some(&known)).await.unwrap();
+    let known = Known { history: turn.history.clone(), top: turn.top, end: turn.end };
+    let next = log.take("two", &about, turn.end, Some(&known)).await.unwrap();
     assert_ne!(next.history, turn.history);
 }

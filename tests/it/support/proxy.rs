@@ -44,6 +44,8 @@ pub struct Faults {
     pub latency: Duration,
     /// By up to how much more.
     pub jitter: Duration,
+    /// What was held goes on so long after it may, as TCP sends it again by a clock.
+    pub resend: Duration,
     /// Bytes a second of one connection, each way; zero for as many as there are.
     pub rate: usize,
 }
@@ -71,6 +73,7 @@ impl Faults {
         refuses: false,
         latency: Duration::ZERO,
         jitter: Duration::ZERO,
+        resend: Duration::ZERO,
         rate: 0,
     };
 }
@@ -201,8 +204,12 @@ impl Way {
         while let Some((due, piece)) = pieces.recv().await {
             // Never before the one before it, for there is one writer.
             sleep_until(due).await;
+            let was_held = (self.holds)(&faults.borrow());
             let opened = faults.wait_for(|faults| !(self.holds)(faults)).await;
-            let Ok(rate) = opened.map(|faults| faults.rate) else { return };
+            let Ok(Faults { rate, resend, .. }) = opened.map(|faults| *faults) else { return };
+            if was_held {
+                sleep(resend).await;
+            }
             if to.write_all(&piece).await.is_err() {
                 return;
             }
