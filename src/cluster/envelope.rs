@@ -10,6 +10,7 @@
 //! | 1 | kind |
 //! | 1 | flags; bit 0: the topic is private |
 //! | 4 + n, four times | tenant, topic with its prefix, event, meta |
+//! | 4 | number of the sender's link to the bus, which grows; 0 if it has none |
 //! | the rest | payload |
 //!
 //! A later version 1 may add fields at the header's end, which older nodes skip.
@@ -84,7 +85,7 @@ impl Envelope {
     pub fn encode(&self) -> Vec<u8> {
         let (tenant, topic) = (&*self.key.tenant, self.key.topic.as_str());
         let texts = [tenant, topic, &self.event, &self.meta];
-        let header = 18 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
+        let header = 18 + texts.iter().map(|text| 4 + text.len()).sum::<usize>() + 4;
         let mut out = Vec::with_capacity(PREAMBLE + header + self.payload.len());
         out.push(VERSION);
         out.extend_from_slice(&length(header));
@@ -95,6 +96,8 @@ impl Envelope {
             out.extend_from_slice(&length(text.len()));
             out.extend_from_slice(text.as_bytes());
         }
+        // No link yet: see `stamp`.
+        out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.payload);
         out
     }
@@ -129,6 +132,32 @@ pub(super) fn sender(bytes: &[u8]) -> Option<NodeId> {
     let (&version, rest) = bytes.split_first()?;
     let node = rest.get(4..20)?.try_into().ok()?;
     (version == VERSION).then(|| NodeId(Uuid::from_bytes(node)))
+}
+
+/// The link that an envelope came by; none of an older node.
+pub(super) fn link(bytes: &[u8]) -> Option<u32> {
+    let at = link_at(bytes)?;
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// Notes the link that an envelope goes by.
+pub(super) fn stamp(bytes: &mut [u8], link: u32) {
+    if let Some(field) = link_at(bytes).and_then(|at| bytes.get_mut(at..at + 4)) {
+        field.copy_from_slice(&link.to_be_bytes());
+    }
+}
+
+/// Where in its bytes an envelope has its link.
+fn link_at(bytes: &[u8]) -> Option<usize> {
+    let mut reader = Reader(bytes.get(1..)?);
+    let header = reader.length().ok()?;
+    let mut reader = Reader(reader.take(header).ok()?);
+    reader.take(18).ok()?;
+    for _ in 0..4 {
+        let length = reader.length().ok()?;
+        reader.take(length).ok()?;
+    }
+    (reader.0.len() >= 4).then(|| PREAMBLE + header - reader.0.len())
 }
 
 impl Kind {
@@ -223,11 +252,12 @@ mod tests {
         let bytes = envelope(Kind::UserJson, true).encode();
         let node = Uuid::from_u128(7).into_bytes();
         let expected = [
-            b"\x01\x00\x00\x00\x3d".as_slice(),
+            b"\x01\x00\x00\x00\x41".as_slice(),
             &node,
             b"\x02\x01",
             b"\x00\x00\x00\x01t\x00\x00\x00\x0drealtime:\xc3\xa4:b",
             b"\x00\x00\x00\x05hello\x00\x00\x00\x08{\"id\":1}",
+            b"\x00\x00\x00\x00",
             b"\x00\xffpayload",
         ];
         assert_eq!(bytes, expected.concat());
@@ -250,6 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_bears_its_link_and_those_of_older_nodes_have_none() {
+        let mut bytes = envelope(Kind::Json, false).encode();
+        assert_eq!(link(&bytes), Some(0));
+        stamp(&mut bytes, 0x0102_0304);
+        assert_eq!(link(&bytes), Some(0x0102_0304));
+        assert_eq!(Envelope::decode(&Bytes::from(bytes.clone())), Ok(envelope(Kind::Json, false)));
+        let end = PREAMBLE + usize::from(bytes[4]);
+        bytes.drain(end - 4..end);
+        bytes[4] -= 4;
+        assert_eq!(link(&bytes), None);
+        assert_eq!(Envelope::decode(&Bytes::from(bytes)), Ok(envelope(Kind::Json, false)));
+    }
+
+    #[test]
     fn a_payload_is_not_shown() {
         assert!(!format!("{:?}", envelope(Kind::Json, false)).contains("payload\""));
     }
@@ -263,6 +307,8 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             bytes.truncate(cut.index(bytes.len()));
+            stamp(&mut bytes, 1);
+            let _ = (sender(&bytes), link(&bytes));
             let _ = Envelope::decode(&Bytes::from(bytes));
         }
     }

@@ -10,6 +10,7 @@
 //! Whoever may publish on that server may speak on every topic: keep it private.
 
 mod log;
+mod message;
 mod servers;
 mod tls;
 mod url;
@@ -17,10 +18,7 @@ mod url;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use redis::{
-    Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection,
-};
+use redis::{ConnectionInfo, PushInfo, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
@@ -32,8 +30,11 @@ use crate::{
     topic::Key,
 };
 
-use self::servers::Servers;
 pub use self::{log::Log, tls::Tls};
+use self::{
+    message::{Links, message, publish},
+    servers::Servers,
+};
 use super::{
     Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, envelope, interest::Times,
     queue::Queue,
@@ -189,13 +190,13 @@ impl Redis {
     async fn link(&self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), self.config.longest_pause);
         let mut was_told = false;
-        loop {
+        for number in 1.. {
             let error = match self.connect().await {
                 Ok(link) => {
                     tracing::info!("the bus between nodes is up");
                     was_told = false;
                     backoff.reset();
-                    self.serve(link).await
+                    self.serve(link, number).await
                 }
                 Err(error) => error,
             };
@@ -227,7 +228,7 @@ impl Redis {
     }
 
     /// Works until a connection fails.
-    async fn serve(&self, link: Link) -> RedisError {
+    async fn serve(&self, link: Link, number: u32) -> RedisError {
         let Link { server, sender, listener } = link;
         // Put there by somebody who saw the bus up a moment before it was not.
         self.metrics.dropped("away", self.outgoing.clear());
@@ -237,7 +238,7 @@ impl Redis {
             error = self.ping(sender.clone()) => error,
             error = self.ping(listener.clone()) => error,
             error = self.servers.is_replaced(&server, self.config.ping) => error,
-            error = self.send(sender) => error,
+            error = self.send(sender, number) => error,
             error = self.subscribe(listener) => error,
         };
         self.servers.have_changed();
@@ -263,12 +264,13 @@ impl Redis {
         }
     }
 
-    async fn send(&self, mut connection: MultiplexedConnection) -> RedisError {
+    async fn send(&self, mut connection: MultiplexedConnection, link: u32) -> RedisError {
         loop {
-            let batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
+            let mut batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
             let mut pipeline = redis::pipe();
             pipeline.ignore_errors();
-            for Outgoing { channel, bytes, .. } in &batch {
+            for Outgoing { channel, bytes, .. } in &mut batch {
+                envelope::stamp(bytes, link);
                 pipeline.add_command(publish(channel, bytes));
             }
             let mut flight = Flight { messages: batch.len(), metrics: &self.metrics };
@@ -319,9 +321,13 @@ impl Redis {
     }
 
     async fn receive(&self, handler: &dyn Handler) {
+        let mut links = Links::default();
         loop {
             for bytes in self.incoming.take(64, BATCH_BYTES).await {
-                super::receive(&bytes, handler, &self.metrics);
+                match links.is_late(&bytes) {
+                    true => self.metrics.dropped("late", 1),
+                    false => super::receive(&bytes, handler, &self.metrics),
+                }
             }
             tokio::task::yield_now().await;
         }
@@ -382,19 +388,5 @@ impl Bus for Redis {
 
     fn interest(&self) -> &Interest {
         &self.interest
-    }
-}
-
-fn publish(channel: &str, bytes: &[u8]) -> Cmd {
-    let mut command = redis::cmd("PUBLISH");
-    command.arg(channel).arg(bytes);
-    command
-}
-
-/// What a message of a channel says.
-fn message(push: PushInfo) -> Option<Bytes> {
-    match (push.kind, push.data.into_iter().nth(1)) {
-        (PushKind::Message, Some(Value::BulkString(bytes))) => Some(bytes.into()),
-        _ => None,
     }
 }

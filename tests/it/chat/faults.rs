@@ -20,7 +20,7 @@ use rowcast::{
     runtime,
 };
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
 use self::{
@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     rooms::{User, World, user},
-    support::{dice::Dice, eventually},
+    support::{dice::Dice, eventually, server::Server},
 };
 
 /// Who talks and listens.
@@ -53,7 +53,7 @@ async fn a_hundred_killed_processes_cost_no_message() {
 
 /// What happened, counted by everybody.
 #[derive(Debug, Default)]
-struct Tally {
+pub struct Tally {
     /// Times that the server was killed; counted before it is.
     servers: AtomicU64,
     /// Times that the database was killed.
@@ -94,56 +94,79 @@ async fn run(kills: usize, messages: usize) {
     let begun = Instant::now();
     let mut dice = Dice(seed);
     let mut world = World::start().await;
-    let people: Vec<User> = (0..WRITERS + READERS).map(|n| user(&format!("P{n}"))).collect();
-    let mut rooms = Vec::new();
-    for _ in 0..ROOMS {
-        rooms.push(world.room(&people.iter().collect::<Vec<_>>()).await);
-    }
-    let (orders, watched) = watch::channel(Orders::Talk);
-    let tally = Arc::new(Tally::default());
-    let talks: Vec<_> = people
-        .into_iter()
-        .enumerate()
-        .map(|(number, user)| {
-            let dice = Dice(dice.roll(usize::MAX) as u64);
-            let address = world.server.address().to_owned();
-            let person =
-                Person::new(user, number < WRITERS, address, &rooms, &tally, &watched, dice);
-            runtime::spawn("person", person.run())
-        })
-        .collect();
+    let party = Party::begin(&world, &[&world.server], &mut dice).await;
+    let tally = Arc::clone(&party.tally);
     for kill in 0..kills {
         // Something is said between two kills: it works again after each.
-        let some = 1 + dice.roll(2 * messages / kills) as u64;
-        let least = tally.messages.load(Ordering::SeqCst) + some;
-        tally.reach("messages are acknowledged", &tally.messages, least).await;
+        party.more(1 + dice.roll(2 * messages / kills) as u64).await;
         match kill % 2 {
             0 => kill_server(&mut world, &tally).await,
             _ => kill_database(&mut world, &tally, dice.roll(2) == 0, kill % 8 == 3).await,
         }
     }
     while tally.messages.load(Ordering::SeqCst) < messages as u64 {
-        let more = tally.messages.load(Ordering::SeqCst) + 1;
-        tally.reach("messages are acknowledged", &tally.messages, more).await;
+        party.more(1).await;
     }
-    orders.send_replace(Orders::Finish);
-    tally.reach("everything is acknowledged", &tally.idle, WRITERS as u64).await;
-    let table = Arc::new(stored(&mut world, &rooms).await);
-    orders.send_replace(Orders::Compare(Arc::clone(&table)));
-    let mut acknowledged = HashMap::new();
-    for talk in talks {
-        // It ends when it has just what the table has.
-        acknowledged.extend(talk.await.expect("a person is content"));
-    }
-    let rows: HashMap<Uuid, &Row> =
-        table.values().flat_map(BTreeMap::values).map(|row| (row.id, row)).collect();
-    for (id, row) in &acknowledged {
-        assert_eq!(rows.get(id), Some(&row), "an acknowledged message is not as it was");
-    }
-    assert_eq!(rows.len(), acknowledged.len(), "some were stored and nobody was told");
-    let sum = tally.messages.load(Ordering::SeqCst);
-    assert_eq!(rows.len() as u64, sum);
+    party.end(&mut world).await;
     eprintln!("faults: seed {seed}, {:?}, {tally:?}", begun.elapsed());
+}
+
+/// Many who talk to each other.
+pub struct Party {
+    pub tally: Arc<Tally>,
+    rooms: Vec<Uuid>,
+    orders: watch::Sender<Orders>,
+    talks: Vec<JoinHandle<HashMap<Uuid, Row>>>,
+}
+
+impl Party {
+    /// At servers of which any will do.
+    pub async fn begin(world: &World, servers: &[&Server], dice: &mut Dice) -> Self {
+        let people: Vec<User> = (0..WRITERS + READERS).map(|n| user(&format!("P{n}"))).collect();
+        let mut rooms = Vec::new();
+        for _ in 0..ROOMS {
+            rooms.push(world.room(&people.iter().collect::<Vec<_>>()).await);
+        }
+        let (orders, watched) = watch::channel(Orders::Talk);
+        let tally = Arc::new(Tally::default());
+        let talks = people.into_iter().enumerate().map(|(number, user)| {
+            let dice = Dice(dice.roll(usize::MAX) as u64);
+            let addresses = servers.iter().map(|server| server.address().to_owned()).collect();
+            let person =
+                Person::new(user, number < WRITERS, addresses, &rooms, &tally, &watched, dice);
+            runtime::spawn("person", person.run())
+        });
+        let talks = talks.collect();
+        Self { tally, rooms, orders, talks }
+    }
+
+    /// Waits until so many more messages are acknowledged.
+    pub async fn more(&self, messages: u64) {
+        let least = self.tally.messages.load(Ordering::SeqCst) + messages;
+        self.tally.reach("messages are acknowledged", &self.tally.messages, least).await;
+    }
+
+    /// Lets all finish, and compares what each has with the table.
+    pub async fn end(self, world: &mut World) {
+        let Self { tally, rooms, orders, talks } = self;
+        orders.send_replace(Orders::Finish);
+        tally.reach("everything is acknowledged", &tally.idle, WRITERS as u64).await;
+        let table = Arc::new(stored(world, &rooms).await);
+        orders.send_replace(Orders::Compare(Arc::clone(&table)));
+        let mut acknowledged = HashMap::new();
+        for talk in talks {
+            // It ends when it has just what the table has.
+            acknowledged.extend(talk.await.expect("a person is content"));
+        }
+        let rows: HashMap<Uuid, &Row> =
+            table.values().flat_map(BTreeMap::values).map(|row| (row.id, row)).collect();
+        for (id, row) in &acknowledged {
+            assert_eq!(rows.get(id), Some(&row), "an acknowledged message is not as it was");
+        }
+        assert_eq!(rows.len(), acknowledged.len(), "some were stored and nobody was told");
+        let sum = tally.messages.load(Ordering::SeqCst);
+        assert_eq!(rows.len() as u64, sum);
+    }
 }
 
 async fn kill_server(world: &mut World, tally: &Tally) {

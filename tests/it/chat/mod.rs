@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::postgres::Postgres;
 
-mod faults;
+pub mod faults;
 mod install;
 mod members;
 mod messages;

@@ -7,7 +7,10 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::rows::{TOPIC, Trio};
-use crate::{stopping::Crowd, support::eventually};
+use crate::{
+    stopping::Crowd,
+    support::{eventually, proxy::Faults},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_reads_for_all_and_another_takes_over_when_it_is_killed() {
@@ -140,4 +143,25 @@ async fn who_falls_behind_is_waited_for() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     trio.all()[slow].hang(false);
     join_all(listeners.iter_mut().map(|listener| listener.has_all(10_000))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_way_to_redis_delays_and_loses_nothing() {
+    let trio =
+        Trio::start(&[("ROWCAST_CHANGES_LOG_MB", "1"), ("ROWCAST_OUTBOX_BYTES", "100000000")])
+            .await;
+    let mut listeners = trio.listen().await;
+    let late = Faults {
+        latency: Duration::from_millis(5),
+        jitter: Duration::from_millis(10),
+        ..Faults::NONE
+    };
+    let slow = (trio.reader() + 1) % 3;
+    for (at, way) in trio.ways.iter().enumerate() {
+        way.redis.set(Faults { rate: if at == slow { 1 << 20 } else { 0 }, ..late });
+    }
+    let wide = "alter table rows add column body text; \
+                insert into rows select n, repeat('x', 400) from generate_series(1, 5000) n";
+    trio.world.run(&wide.split("; ").collect::<Vec<_>>()).await;
+    join_all(listeners.iter_mut().map(|listener| listener.has_all(5000))).await;
 }

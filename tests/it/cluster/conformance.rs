@@ -46,8 +46,11 @@ pub(super) struct Node {
 pub(super) struct Heard(Arc<Mutex<Vec<Envelope>>>);
 
 impl Heard {
-    pub(super) fn forget(&self) {
-        self.0.lock().unwrap().clear();
+    /// What came of a topic from a number on, where numbers only grow.
+    pub(super) fn since(&self, key: &Key, first: usize) -> Vec<usize> {
+        let heard = self.0.lock().unwrap();
+        let of_it = heard.iter().filter(|envelope| envelope.key == *key);
+        of_it.map(number).filter(|n| *n >= first).collect()
     }
 }
 
@@ -63,20 +66,20 @@ impl Place {
     }
 
     pub(super) async fn node(&self) -> Node {
-        self.node_with(TIMES).await
+        self.node_with(hasty()).await
     }
 
-    pub(super) async fn node_with(&self, times: Times) -> Node {
+    pub(super) async fn node_with(&self, config: redis::Config) -> Node {
         let (heard, drain) = (Heard::default(), Drain::new());
         let handler = Arc::new(heard.clone());
         let bus: Arc<dyn Bus> = match self {
             Self::Memory(exchange) => {
-                let node = exchange.node(times, Metrics::default());
+                let node = exchange.node(config.times, Metrics::default());
                 node.start(handler, &drain);
                 node
             }
             Self::Redis { url, tls, .. } => {
-                let config = redis::Config { tls: tls.clone(), times, ..hasty() };
+                let config = redis::Config { tls: tls.clone(), ..config };
                 let node = Redis::new(url, config, Metrics::default()).unwrap();
                 node.start(handler, &drain);
                 node
@@ -141,14 +144,17 @@ impl Node {
 
     pub(super) fn heard(&self) -> Vec<(Key, usize)> {
         let heard = self.heard.0.lock().unwrap();
-        let number = |envelope: &Envelope| std::str::from_utf8(&envelope.payload).unwrap().parse();
-        heard.iter().map(|envelope| (envelope.key.clone(), number(envelope).unwrap())).collect()
+        heard.iter().map(|envelope| (envelope.key.clone(), number(envelope))).collect()
     }
 
     pub(super) async fn hears(&self, what: &[(Key, usize)]) {
         eventually("it is heard", async || (self.heard().len() >= what.len()).then_some(())).await;
         assert_eq!(self.heard(), what);
     }
+}
+
+fn number(envelope: &Envelope) -> usize {
+    std::str::from_utf8(&envelope.payload).unwrap().parse().unwrap()
 }
 
 pub(super) fn key(private: bool, name: &str) -> Key {

@@ -8,6 +8,7 @@ mod kills;
 mod partition;
 mod presence;
 mod races;
+mod rolling;
 mod rows;
 mod sentinel;
 mod talk;

@@ -30,7 +30,7 @@ use crate::support::{
 
 pub(super) const TOPIC: &str = "realtime:rows";
 
-const TABLE: &str = "create table rows (n bigint primary key); grant select on rows to anon; \
+pub(super) const TABLE: &str = "create table rows (n bigint primary key); grant select on rows to anon; \
                      alter publication supabase_realtime add table rows";
 
 /// Three servers on one database and one Redis.

@@ -66,16 +66,19 @@ const PIECE: usize = 16 << 10;
 const PIECES: usize = 64;
 
 impl Faults {
-    /// The network is cut.
-    pub const CUT: Self = Self {
-        holds_requests: true,
-        holds_answers: true,
+    /// The network is as it should be.
+    pub const NONE: Self = Self {
+        holds_requests: false,
+        holds_answers: false,
         refuses: false,
         latency: Duration::ZERO,
         jitter: Duration::ZERO,
         resend: Duration::ZERO,
         rate: 0,
     };
+
+    /// The network is cut.
+    pub const CUT: Self = Self { holds_requests: true, holds_answers: true, ..Self::NONE };
 }
 
 impl Proxy {
