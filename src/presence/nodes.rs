@@ -6,7 +6,9 @@
 //!   whoever knows otherwise asks for all of it. What is not confirmed for
 //!   [`EXPIRES`] leaves.
 //! - While the bus is away nobody can be heard, so nobody leaves. When it is
-//!   back everybody has as much time as at first, and what was missed is asked for.
+//!   back everybody has as much time as at first, what was missed is asked for, and
+//!   everything is said again: others may have taken this node for dead. A node
+//!   that stood still does the same.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,6 +40,9 @@ pub(super) const SILENCE: Duration = Duration::from_secs(15);
 
 /// What a node does not confirm for so long, two rounds, is not so any more.
 pub(super) const EXPIRES: Duration = Duration::from_secs(60);
+
+/// A node that did nothing for so long has heard nobody, and was not heard.
+const STANDSTILL: Duration = Duration::from_secs(5);
 
 /// Topics that are remembered while the bus is away; changes to more of them
 /// are found by comparison, or expire.
@@ -110,13 +115,15 @@ impl Tracker {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut link = bus.interest().link();
+        let mut last = Instant::now();
         for tick in 0.. {
             ticks.tick().await;
+            let stood_still = std::mem::replace(&mut last, Instant::now()).elapsed() > STANDSTILL;
             if !bus.interest().is_up() {
                 continue;
             }
             // Also if it was away for less than a tick.
-            if link.has_changed().unwrap_or_default() {
+            if link.has_changed().unwrap_or_default() || stood_still {
                 link.mark_unchanged();
                 self.bus_came_back();
             }
@@ -143,6 +150,10 @@ impl Tracker {
         self.each(|topics| {
             for (key, topic) in topics {
                 topic.heard.values_mut().for_each(|at| *at = Instant::now());
+                let own = topic.state.own();
+                if !own.is_empty() {
+                    self.tell(key, &Word::All(own));
+                }
                 self.tell(key, &Word::Ask(None));
             }
         });
