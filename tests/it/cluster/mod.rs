@@ -5,6 +5,7 @@ mod chat;
 mod conformance;
 mod presence;
 mod sentinel;
+mod sharded;
 mod tls;
 
 use std::time::Duration;
