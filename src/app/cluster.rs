@@ -15,7 +15,7 @@ use crate::{
     replication::{self, Handle, Worker, relay, sink::ChangeSink},
     runtime::Drain,
     telemetry::Registry,
-    tenants::Tenant,
+    tenants::{Tenant, census::Census},
 };
 
 /// What connects this node to others.
@@ -70,10 +70,16 @@ pub(super) fn nodes(
     let hub = Arc::new(Hub::with_bus(Arc::clone(&bus) as _));
     let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
     let broadcasts = Remote::new(Arc::clone(tenant), Arc::clone(&hub));
-    let incoming =
-        Incoming { tenant: Arc::clone(tenant), broadcasts, presence: Arc::clone(&presence) };
+    let census = Arc::new(Census::new(Arc::clone(tenant), Arc::clone(&bus) as _));
+    let incoming = Incoming {
+        tenant: Arc::clone(tenant),
+        broadcasts,
+        presence: Arc::clone(&presence),
+        census: Arc::clone(&census),
+    };
     bus.start(Arc::new(incoming), drain);
     presence.start(drain);
+    census.start(drain);
     if settings.shares_changes {
         streams.shared = Some((bus, relay::Config { log_bytes: settings.log_bytes }));
     }
@@ -86,6 +92,7 @@ struct Incoming {
     tenant: Arc<Tenant>,
     broadcasts: Remote,
     presence: Arc<Tracker>,
+    census: Arc<Census>,
 }
 
 impl Handler for Incoming {
@@ -94,6 +101,7 @@ impl Handler for Incoming {
             Kind::Json | Kind::UserJson | Kind::UserBytes | Kind::Raw => {
                 self.broadcasts.receive(envelope);
             }
+            Kind::Users => self.census.receive(envelope),
             Kind::Presence | Kind::Alive => {
                 let told = self.presence.receive(&envelope).told;
                 self.tenant.meters.presence_events.record(told);

@@ -20,8 +20,11 @@ mod url;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use redis::{RedisError, RedisResult};
-use tokio::time::{Instant, sleep};
+use redis::{RedisError, RedisResult, Value};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     runtime::{Drain, backoff::Backoff},
@@ -91,10 +94,19 @@ pub struct Redis {
     prefix: String,
     node: NodeId,
     interest: Interest,
-    outgoing: Queue<(String, Vec<u8>)>,
+    outgoing: Queue<Outgoing>,
     incoming: Arc<Queue<Bytes>>,
     config: Config,
     metrics: Metrics,
+}
+
+/// A message that waits to be sent.
+#[derive(Debug)]
+struct Outgoing {
+    channel: String,
+    bytes: Vec<u8>,
+    /// Wants to know to how many other nodes it went.
+    others: Option<oneshot::Sender<usize>>,
 }
 
 /// Most messages of one pipeline.
@@ -228,21 +240,30 @@ impl Redis {
     async fn send(&self, link: &Link) -> RedisError {
         loop {
             let batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
+            let messages: Vec<_> =
+                batch.iter().map(|message| (&*message.channel, &*message.bytes)).collect();
             let mut flight = Flight { messages: batch.len(), metrics: &self.metrics };
-            match link.publish(&batch).await {
-                Ok(refusals) => {
+            match link.publish(&messages).await {
+                Ok(answers) => {
                     flight.messages = 0;
-                    self.count(batch.len(), &refusals);
+                    self.count(&answers);
+                    for (message, answer) in batch.into_iter().zip(answers) {
+                        if let (Some(others), Ok(Value::Int(all))) = (message.others, answer) {
+                            // Whoever asks is interested in the answers.
+                            let _ = others.send(usize::try_from(all - 1).unwrap_or_default());
+                        }
+                    }
                 }
                 Err(error) => return error,
             }
         }
     }
 
-    fn count(&self, messages: usize, refusals: &[RedisError]) {
-        self.metrics.sent.inc_by((messages - refusals.len()) as u64);
-        if let Some(error) = refusals.first() {
-            self.metrics.dropped("refused", refusals.len());
+    fn count(&self, answers: &[RedisResult<Value>]) {
+        let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        self.metrics.sent.inc_by((answers.len() - refused.len()) as u64);
+        if let Some(error) = refused.first() {
+            self.metrics.dropped("refused", refused.len());
             tracing::warn!(error = reason(error), "the bus refuses messages");
         }
     }
@@ -289,6 +310,24 @@ impl Redis {
         keys.iter().map(|key| self.channel(key)).collect()
     }
 
+    fn hand_over(
+        &self,
+        envelope: &Envelope,
+        others: Option<oneshot::Sender<usize>>,
+    ) -> Result<(), Refused> {
+        if !self.interest.is_up() {
+            self.metrics.dropped("away", 1);
+            return Err(Refused::Away);
+        }
+        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
+        let size = bytes.len() + channel.len();
+        if !self.outgoing.push(size, Outgoing { channel, bytes, others }) {
+            self.metrics.dropped("full", 1);
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
     fn channel(&self, key: &Key) -> String {
         let kind = if key.private { "private" } else { "public" };
         // The tenant last but one: it may hold colons, a topic starts with `realtime:`.
@@ -315,16 +354,13 @@ impl Bus for Redis {
     }
 
     fn publish(&self, envelope: &Envelope) -> Result<(), Refused> {
-        if !self.interest.is_up() {
-            self.metrics.dropped("away", 1);
-            return Err(Refused::Away);
-        }
-        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
-        if !self.outgoing.push(bytes.len() + channel.len(), (channel, bytes)) {
-            self.metrics.dropped("full", 1);
-            return Err(Refused::Full);
-        }
-        Ok(())
+        self.hand_over(envelope, None)
+    }
+
+    fn ask(&self, envelope: &Envelope) -> Result<oneshot::Receiver<usize>, Refused> {
+        let (told, others) = oneshot::channel();
+        self.hand_over(envelope, Some(told))?;
+        Ok(others)
     }
 
     fn interest(&self) -> &Interest {

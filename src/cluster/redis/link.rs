@@ -45,7 +45,7 @@ const REDIRECTIONS: usize = 50;
 /// Between two of these: servers may need a moment to agree.
 const AGREEMENT: Duration = Duration::from_millis(20);
 
-type Answers = Vec<RedisResult<Value>>;
+pub(super) type Answers = Vec<RedisResult<Value>>;
 
 impl Link {
     /// Connects. What is said on subscribed channels goes to `hear`.
@@ -104,42 +104,44 @@ impl Link {
         }
     }
 
-    /// Sends messages to their channels, in order. Those that were refused are
-    /// answered with the reason.
+    /// Sends messages to their channels, in order. What the servers answer to
+    /// each: how many connections it went to, or why it was refused.
     ///
     /// # Errors
     ///
     /// A connection failed, and any of them may be lost.
-    pub(super) async fn publish(
-        &self,
-        batch: &[(String, Vec<u8>)],
-    ) -> RedisResult<Vec<RedisError>> {
-        let mut refusals = Vec::new();
-        let mut left: Vec<&(String, Vec<u8>)> = batch.iter().collect();
+    pub(super) async fn publish(&self, messages: &[(&str, &[u8])]) -> RedisResult<Answers> {
+        let mut answers = self.send(messages).await?;
         for _ in 0..REDIRECTIONS {
-            let commands = left.iter().map(|(channel, bytes)| {
-                let mut command = self.command("PUBLISH", channel);
-                command.arg(&**bytes);
-                (&**channel, command)
-            });
-            let answers = self.ask(|node| &node.sender, commands).await?;
             let mut moved = Vec::new();
-            for (message, answer) in left.into_iter().zip(answers) {
-                match answer {
-                    Ok(_) => {}
-                    Err(error) if self.follow(&error)? => moved.push(message),
-                    Err(error) => refusals.push(error),
+            for ((at, answer), message) in answers.iter().enumerate().zip(messages) {
+                if let Err(refusal) = answer
+                    && self.follow(refusal)?
+                {
+                    moved.push((at, *message));
                 }
             }
-            left = moved;
-            if left.is_empty() {
-                return Ok(refusals);
+            if moved.is_empty() {
+                break;
             }
             sleep(AGREEMENT).await;
+            let (places, messages): (Vec<usize>, Vec<_>) = moved.into_iter().unzip();
+            for (at, answer) in places.into_iter().zip(self.send(&messages).await?) {
+                if let Some(place) = answers.get_mut(at) {
+                    *place = answer;
+                }
+            }
         }
-        let nobody = || fault("the servers do not agree about who has a slot");
-        refusals.extend(left.iter().map(|_| nobody()));
-        Ok(refusals)
+        Ok(answers)
+    }
+
+    async fn send(&self, messages: &[(&str, &[u8])]) -> RedisResult<Answers> {
+        let commands = messages.iter().map(|&(channel, bytes)| {
+            let mut command = self.command("PUBLISH", channel);
+            command.arg(bytes);
+            (channel, command)
+        });
+        self.ask(|node| &node.sender, commands).await
     }
 
     /// Subscribes to channels. Those in slots that [`Link::moves`] tells of

@@ -36,7 +36,7 @@ const ENTRIES: usize = 64;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// A reader that is not heard of for so many seconds is gone.
-const SILENCE: u64 = 5;
+const SILENCE: u64 = 10;
 
 /// With what [`Servers::changes`] was when it was made.
 type Connection = Mutex<Option<(usize, MultiplexedConnection)>>;
