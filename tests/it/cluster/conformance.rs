@@ -45,6 +45,12 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard(Arc<Mutex<Vec<Envelope>>>);
 
+impl Heard {
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
 impl Handler for Heard {
     fn receive(&self, envelope: Envelope) {
         self.0.lock().unwrap().push(envelope);
@@ -57,15 +63,19 @@ impl Place {
     }
 
     pub(super) async fn node(&self) -> Node {
+        self.node_with(TIMES).await
+    }
+
+    pub(super) async fn node_with(&self, times: Times) -> Node {
         let node = match self {
             Self::Memory(exchange) => {
                 let (heard, drain) = (Heard::default(), Drain::new());
-                let bus = exchange.node(TIMES, Metrics::default());
+                let bus = exchange.node(times, Metrics::default());
                 bus.start(Arc::new(heard.clone()), &drain);
                 Node { bus, heard, drain }
             }
             Self::Redis { url, tls, .. } => {
-                connect(url, redis::Config { tls: tls.clone(), ..hasty() })
+                connect(url, redis::Config { tls: tls.clone(), times, ..hasty() })
             }
         };
         node.up(true).await;
