@@ -45,6 +45,12 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard(Arc<Mutex<Vec<Envelope>>>);
 
+impl Heard {
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
 impl Handler for Heard {
     fn receive(&self, envelope: Envelope) {
         self.0.lock().unwrap().push(envelope);
@@ -57,16 +63,20 @@ impl Place {
     }
 
     pub(super) async fn node(&self) -> Node {
+        self.node_with(TIMES).await
+    }
+
+    pub(super) async fn node_with(&self, times: Times) -> Node {
         let (heard, drain) = (Heard::default(), Drain::new());
         let handler = Arc::new(heard.clone());
         let bus: Arc<dyn Bus> = match self {
             Self::Memory(exchange) => {
-                let node = exchange.node(TIMES, Metrics::default());
+                let node = exchange.node(times, Metrics::default());
                 node.start(handler, &drain);
                 node
             }
             Self::Redis { url, tls, .. } => {
-                let config = redis::Config { tls: tls.clone(), ..hasty() };
+                let config = redis::Config { tls: tls.clone(), times, ..hasty() };
                 let node = Redis::new(url, config, Metrics::default()).unwrap();
                 node.start(handler, &drain);
                 node

@@ -134,7 +134,8 @@ impl Redis {
         is_up
     }
 
-    fn log(&self) -> String {
+    /// What it wrote to its log.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }
