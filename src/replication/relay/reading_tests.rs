@@ -82,7 +82,7 @@ fn what_is_told_is_not_told_again() {
     reading.follow(&head("b", EntryId::default(), Some(("a", EntryId(9, 1))))).unwrap();
     assert!(reading.news(batch(6, 0, 1)).is_none());
     // Positions of another database begin anew.
-    let mut other = head("b", EntryId::default(), None);
+    let mut other = head("c", EntryId::default(), None);
     other.about.source = (2, 1);
     reading.follow(&other).unwrap();
     assert_eq!(reading.news(batch(1, 0, 1)).unwrap().changes.len(), 1);
