@@ -128,7 +128,7 @@ pub static KNOBS: &[Knob] = &[
         "What one client may send about topics while the database is asked about them; more is dropped."),
 
     Knob::new(Cluster, "ROWCAST_REDIS_URL", Kind::RedisUrl, "",
-        "Redis or Valkey, version 6 or newer, through which several servers act as one, or its sentinels; unset means that there are no others.").secret(),
+        "Redis or Valkey, version 6 or newer, through which several servers act as one: a server, its sentinels, or servers of a Redis Cluster; unset means that there are no others.").secret(),
     Knob::new(Cluster, "ROWCAST_REDIS_CA_FILE", Kind::Path, "",
         "PEM file of the authorities that may sign its certificate, with TLS; unset, the system's."),
     Knob::new(Cluster, "ROWCAST_REDIS_CERT_FILE", Kind::Path, "",

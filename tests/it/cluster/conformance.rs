@@ -70,22 +70,17 @@ impl Place {
     }
 
     pub(super) async fn node_with(&self, config: redis::Config) -> Node {
-        let (heard, drain) = (Heard::default(), Drain::new());
-        let handler = Arc::new(heard.clone());
-        let bus: Arc<dyn Bus> = match self {
+        let node = match self {
             Self::Memory(exchange) => {
-                let node = exchange.node(config.times, Metrics::default());
-                node.start(handler, &drain);
-                node
+                let (heard, drain) = (Heard::default(), Drain::new());
+                let bus = exchange.node(config.times, Metrics::default());
+                bus.start(Arc::new(heard.clone()), &drain);
+                Node { bus, heard, drain }
             }
             Self::Redis { url, tls, .. } => {
-                let config = redis::Config { tls: tls.clone(), ..config };
-                let node = Redis::new(url, config, Metrics::default()).unwrap();
-                node.start(handler, &drain);
-                node
+                connect(url, redis::Config { tls: tls.clone(), ..config })
             }
         };
-        let node = Node { bus, heard, drain };
         node.up(true).await;
         node
     }
@@ -114,6 +109,14 @@ pub(super) fn hasty() -> redis::Config {
         ping: Duration::from_millis(100),
         ..redis::Config::default()
     }
+}
+
+/// A node that may not be up yet.
+pub(super) fn connect(url: &str, config: redis::Config) -> Node {
+    let bus = Redis::new(url, config, Metrics::default()).unwrap();
+    let (heard, drain) = (Heard::default(), Drain::new());
+    bus.start(Arc::new(heard.clone()), &drain);
+    Node { bus, heard, drain }
 }
 
 impl Node {

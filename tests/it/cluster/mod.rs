@@ -11,6 +11,7 @@ mod races;
 mod rolling;
 mod rows;
 mod sentinel;
+mod sharded;
 mod talk;
 mod tls;
 

@@ -1,13 +1,11 @@
-//! Messages on a channel of Redis, and the link that each came by.
+//! The link that each message came by.
 //!
 //! What was on a connection that broke may still come, seconds later, when the
 //! network is whole again. By then its node has connected anew and said more.
 //! So each message bears the number of its node's link, and one of an older
 //! link than was heard of is dropped: late is lost, and never out of order.
 
-use bytes::Bytes;
 use hashbrown::HashMap;
-use redis::{Cmd, PushInfo, PushKind, Value};
 
 use super::super::{NodeId, envelope};
 
@@ -30,20 +28,5 @@ impl Links {
         let newest = self.0.entry(node).or_default();
         *newest = link.max(*newest);
         link < *newest
-    }
-}
-
-/// Says it on a channel.
-pub(super) fn publish(channel: &str, bytes: &[u8]) -> Cmd {
-    let mut command = redis::cmd("PUBLISH");
-    command.arg(channel).arg(bytes);
-    command
-}
-
-/// What a message of a channel says.
-pub(super) fn message(push: PushInfo) -> Option<Bytes> {
-    match (push.kind, push.data.into_iter().nth(1)) {
-        (PushKind::Message, Some(Value::BulkString(bytes))) => Some(bytes.into()),
-        _ => None,
     }
 }
