@@ -7,7 +7,7 @@ use crate::{
     cluster::{
         self, Envelope, Handler, Metrics,
         envelope::Kind,
-        redis::{Redis, UrlError},
+        redis::{Redis, Tls, Unusable},
     },
     config::ClusterSettings,
     hub::topics::Hub,
@@ -15,7 +15,7 @@ use crate::{
     replication::{self, Handle, Worker, relay, sink::ChangeSink},
     runtime::Drain,
     telemetry::Registry,
-    tenants::Tenant,
+    tenants::{Tenant, census::Census},
 };
 
 /// What connects this node to others.
@@ -53,7 +53,7 @@ pub(super) fn nodes(
     tenant: &Arc<Tenant>,
     registry: &mut Registry,
     drain: &Drain,
-) -> Result<Nodes, UrlError> {
+) -> Result<Nodes, Unusable> {
     let metrics = replication::Metrics::register(registry);
     let mut streams = Streams { shared: None, drain: drain.clone(), metrics };
     let Some(url) = &settings.redis_url else {
@@ -61,16 +61,25 @@ pub(super) fn nodes(
         let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
         return Ok(Nodes { hub, presence, streams });
     };
-    let config =
-        cluster::redis::Config { prefix: settings.redis_prefix.clone(), ..Default::default() };
+    let config = cluster::redis::Config {
+        prefix: settings.redis_prefix.clone(),
+        tls: Tls { ca: settings.redis_ca.clone(), own: settings.redis_certificate.clone() },
+        ..Default::default()
+    };
     let bus = Redis::new(url.expose(), config, Metrics::register(registry))?;
     let hub = Arc::new(Hub::with_bus(Arc::clone(&bus) as _));
     let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
     let broadcasts = Remote::new(Arc::clone(tenant), Arc::clone(&hub));
-    let incoming =
-        Incoming { tenant: Arc::clone(tenant), broadcasts, presence: Arc::clone(&presence) };
+    let census = Arc::new(Census::new(Arc::clone(tenant), Arc::clone(&bus) as _));
+    let incoming = Incoming {
+        tenant: Arc::clone(tenant),
+        broadcasts,
+        presence: Arc::clone(&presence),
+        census: Arc::clone(&census),
+    };
     bus.start(Arc::new(incoming), drain);
     presence.start(drain);
+    census.start(drain);
     if settings.shares_changes {
         streams.shared = Some((bus, relay::Config { log_bytes: settings.log_bytes }));
     }
@@ -83,6 +92,7 @@ struct Incoming {
     tenant: Arc<Tenant>,
     broadcasts: Remote,
     presence: Arc<Tracker>,
+    census: Arc<Census>,
 }
 
 impl Handler for Incoming {
@@ -91,6 +101,7 @@ impl Handler for Incoming {
             Kind::Json | Kind::UserJson | Kind::UserBytes | Kind::Raw => {
                 self.broadcasts.receive(envelope);
             }
+            Kind::Users => self.census.receive(envelope),
             Kind::Presence | Kind::Alive => {
                 let told = self.presence.receive(&envelope).told;
                 self.tenant.meters.presence_events.record(told);

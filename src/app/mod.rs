@@ -20,7 +20,7 @@ use crate::{
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, DatabaseMetrics, Messages, Replays, Store},
     chat::{Mode, State},
-    cluster::redis::UrlError,
+    cluster::redis::Unusable,
     config::{self, Settings},
     http::{
         self, Pages,
@@ -73,7 +73,7 @@ pub enum AppError {
     KeySetUrl(#[from] AddressError),
     /// Other servers cannot be met there.
     #[error("ROWCAST_REDIS_URL cannot be used")]
-    RedisUrl(#[from] UrlError),
+    RedisUrl(#[from] Unusable),
     /// A chat was asked for, and the database has none.
     #[error("ROWCAST_CHAT is on, but the database has no chat: run `rowcast migrate --chat`")]
     NoChat,

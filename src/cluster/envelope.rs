@@ -64,6 +64,8 @@ pub enum Kind {
     Presence = 5,
     /// A sign of life of the node.
     Alive = 6,
+    /// How many users the tenant in `event` has on the node, as decimal text.
+    Users = 7,
 }
 
 /// Why bytes are no envelope for this node.
@@ -130,10 +132,18 @@ pub(super) fn sender(bytes: &[u8]) -> Option<NodeId> {
 }
 
 impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Json,
+        Self::UserJson,
+        Self::UserBytes,
+        Self::Raw,
+        Self::Presence,
+        Self::Alive,
+        Self::Users,
+    ];
+
     fn of(byte: u8) -> Option<Self> {
-        [Self::Json, Self::UserJson, Self::UserBytes, Self::Raw, Self::Presence, Self::Alive]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -198,9 +208,7 @@ mod tests {
 
     #[test]
     fn an_envelope_comes_out_as_it_went_in() {
-        for kind in
-            [Kind::Json, Kind::UserJson, Kind::UserBytes, Kind::Raw, Kind::Presence, Kind::Alive]
-        {
+        for kind in Kind::ALL {
             for private in [true, false] {
                 let envelope = envelope(kind, private);
                 let bytes = Bytes::from(envelope.encode());

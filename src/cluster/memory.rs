@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{runtime::Drain, topic::Key};
 
@@ -117,10 +117,28 @@ impl Memory {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn offer(&self, key: &Key, bytes: &Bytes) {
-        if self.known().contains(key) && !self.incoming.push(bytes.len(), bytes.clone()) {
+    /// Whether the node knows of the topic.
+    fn offer(&self, key: &Key, bytes: &Bytes) -> bool {
+        let is_wanted = self.known().contains(key);
+        if is_wanted && !self.incoming.push(bytes.len(), bytes.clone()) {
             self.metrics.dropped("slow", 1);
         }
+        is_wanted
+    }
+
+    /// Tells how many nodes took it.
+    fn send(&self, envelope: &Envelope) -> Result<usize, Refused> {
+        if !self.interest.is_up() {
+            self.metrics.dropped("away", 1);
+            return Err(Refused::Away);
+        }
+        let bytes = Bytes::from(envelope.encode());
+        let nodes = self.exchange.0.nodes.read();
+        let nodes = nodes.unwrap_or_else(PoisonError::into_inner);
+        let others = nodes.iter().filter_map(Weak::upgrade).filter(|other| other.node != self.node);
+        let taken = others.filter(|other| other.offer(&envelope.key, &bytes)).count();
+        self.metrics.sent.inc();
+        Ok(taken)
     }
 }
 
@@ -130,19 +148,13 @@ impl Bus for Memory {
     }
 
     fn publish(&self, envelope: &Envelope) -> Result<(), Refused> {
-        if !self.interest.is_up() {
-            self.metrics.dropped("away", 1);
-            return Err(Refused::Away);
-        }
-        let bytes = Bytes::from(envelope.encode());
-        let nodes = self.exchange.0.nodes.read();
-        let nodes = nodes.unwrap_or_else(PoisonError::into_inner);
-        let others = nodes.iter().filter_map(Weak::upgrade).filter(|other| other.node != self.node);
-        for other in others {
-            other.offer(&envelope.key, &bytes);
-        }
-        self.metrics.sent.inc();
-        Ok(())
+        self.send(envelope).map(drop)
+    }
+
+    fn ask(&self, envelope: &Envelope) -> Result<oneshot::Receiver<usize>, Refused> {
+        let (told, others) = oneshot::channel();
+        let _ = told.send(self.send(envelope)?);
+        Ok(others)
     }
 
     fn interest(&self) -> &Interest {

@@ -20,6 +20,7 @@ pub mod redis;
 use std::fmt;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use self::{envelope::Envelope, interest::Interest, metrics::Metrics};
@@ -37,6 +38,14 @@ pub trait Bus: fmt::Debug + Send + Sync {
     ///
     /// [`Refused`]: no other node will get it.
     fn publish(&self, envelope: &Envelope) -> Result<(), Refused>;
+
+    /// As [`Bus::publish`], and tells how many other nodes it went to: those that
+    /// are interested in the topic. Never answers if that cannot be known.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`].
+    fn ask(&self, envelope: &Envelope) -> Result<oneshot::Receiver<usize>, Refused>;
 
     /// The topics whose envelopes come to this node, and whether the bus is up.
     fn interest(&self) -> &Interest;

@@ -10,15 +10,21 @@
 //! Whoever may publish on that server may speak on every topic: keep it private.
 
 mod log;
+mod servers;
+mod tls;
+mod url;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection,
+    Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     runtime::{Drain, backoff::Backoff},
@@ -26,7 +32,8 @@ use crate::{
     topic::Key,
 };
 
-pub use self::log::Log;
+use self::servers::Servers;
+pub use self::{log::Log, tls::Tls};
 use super::{
     Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, envelope, interest::Times,
     queue::Queue,
@@ -47,6 +54,8 @@ pub struct Config {
     pub longest_pause: Duration,
     /// Of the interest in topics.
     pub times: Times,
+    /// Certificates.
+    pub tls: Tls,
 }
 
 impl Default for Config {
@@ -58,27 +67,53 @@ impl Default for Config {
             ping: Duration::from_secs(1),
             longest_pause: Duration::from_secs(2),
             times: Times::default(),
+            tls: Tls::default(),
         }
     }
 }
 
-/// A URL that leads to no server. It may hold a password and is not shown.
+/// What leads to no server. The URL may hold a password and is not shown.
 #[derive(Debug, thiserror::Error)]
-#[error("the URL of Redis cannot be used")]
-pub struct UrlError(#[source] RedisError);
+pub enum Unusable {
+    /// A URL that is wrong as a whole.
+    #[error("the URL of Redis cannot be used: {0}")]
+    Url(&'static str),
+    /// A host of the URL, or its login or database.
+    #[error("the URL of Redis cannot be used")]
+    Host(#[source] RedisError),
+    /// A file that cannot be read, or holds something else.
+    #[error("the certificates for Redis cannot be used")]
+    Certificates(#[source] RedisError),
+}
 
 /// One node's bus.
 #[derive(Debug)]
 pub struct Redis {
-    client: Client,
+    servers: Arc<Servers>,
     /// What the names of all channels start with.
     prefix: String,
     node: NodeId,
     interest: Interest,
-    outgoing: Queue<(String, Vec<u8>)>,
+    outgoing: Queue<Outgoing>,
     incoming: Arc<Queue<Bytes>>,
     config: Config,
     metrics: Metrics,
+}
+
+/// A message that waits to be sent.
+#[derive(Debug)]
+struct Outgoing {
+    channel: String,
+    bytes: Vec<u8>,
+    /// Wants to know to how many other nodes it went.
+    others: Option<oneshot::Sender<usize>>,
+}
+
+/// The connections of one time that the bus is up.
+struct Link {
+    server: ConnectionInfo,
+    sender: MultiplexedConnection,
+    listener: MultiplexedConnection,
 }
 
 /// Most messages of one pipeline.
@@ -96,19 +131,18 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 impl Redis {
     /// A bus through the server at `url`: `redis://`, `rediss://` for TLS, or
     /// `valkey://` and `valkeys://`, each with user, password and number of the
-    /// database. Nothing is connected yet.
+    /// database; or `redis-sentinel://` and so on, with the hosts of sentinels
+    /// and `?master=NAME`. Nothing is connected yet.
     ///
     /// # Errors
     ///
-    /// [`UrlError`].
-    pub fn new(url: &str, config: Config, metrics: Metrics) -> Result<Arc<Self>, UrlError> {
-        let info = url.into_connection_info().map_err(UrlError)?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    /// [`Unusable`].
+    pub fn new(url: &str, config: Config, metrics: Metrics) -> Result<Arc<Self>, Unusable> {
+        let servers = Servers::new(url, config.tls.clone(), config.timeout)?;
         // Channels know no databases: their names have to tell them apart.
-        let prefix = format!("{}:{}:", config.prefix, settings.db());
-        let client = Client::open(info.set_redis_settings(settings)).map_err(UrlError)?;
+        let prefix = format!("{}:{}:", config.prefix, servers.database());
         Ok(Arc::new(Self {
-            client,
+            servers: Arc::new(servers),
             prefix,
             node: NodeId::random(),
             interest: Interest::new(config.times),
@@ -121,7 +155,7 @@ impl Redis {
 
     /// A log on the same server, with connections of its own.
     pub fn log(&self, name: &str) -> Log {
-        Log::new(self.client.clone(), &self.prefix, name, self.node, self.config.timeout)
+        Log::new(Arc::clone(&self.servers), &self.prefix, name, self.node)
     }
 
     /// Connects, and stays connected until the drain begins.
@@ -157,11 +191,11 @@ impl Redis {
         let mut was_told = false;
         loop {
             let error = match self.connect().await {
-                Ok((sender, listener)) => {
+                Ok(link) => {
                     tracing::info!("the bus between nodes is up");
                     was_told = false;
                     backoff.reset();
-                    self.serve(sender, listener).await
+                    self.serve(link).await
                 }
                 Err(error) => error,
             };
@@ -173,7 +207,7 @@ impl Redis {
         }
     }
 
-    async fn connect(&self) -> RedisResult<(MultiplexedConnection, MultiplexedConnection)> {
+    async fn connect(&self) -> RedisResult<Link> {
         let (node, incoming, metrics) =
             (self.node, Arc::clone(&self.incoming), self.metrics.clone());
         let on_push = move |push: PushInfo| {
@@ -185,21 +219,16 @@ impl Redis {
             }
             Ok::<(), RedisError>(())
         };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.timeout))
-            .set_response_timeout(Some(self.config.timeout));
-        let sender = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let config = self.servers.config();
+        let (sender, server) = self.servers.reach(&config).await?;
         let config = config.set_push_sender(on_push);
-        let listener = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok((sender, listener))
+        let listener = self.servers.connect(&server, &config).await?;
+        Ok(Link { server, sender, listener })
     }
 
     /// Works until a connection fails.
-    async fn serve(
-        &self,
-        sender: MultiplexedConnection,
-        listener: MultiplexedConnection,
-    ) -> RedisError {
+    async fn serve(&self, link: Link) -> RedisError {
+        let Link { server, sender, listener } = link;
         // Put there by somebody who saw the bus up a moment before it was not.
         self.metrics.dropped("away", self.outgoing.clear());
         self.interest.came_up();
@@ -207,9 +236,11 @@ impl Redis {
         let error = tokio::select! {
             error = self.ping(sender.clone()) => error,
             error = self.ping(listener.clone()) => error,
+            error = self.servers.is_replaced(&server, self.config.ping) => error,
             error = self.send(sender) => error,
             error = self.subscribe(listener) => error,
         };
+        self.servers.have_changed();
         self.went_down();
         error
     }
@@ -237,7 +268,7 @@ impl Redis {
             let batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
             let mut pipeline = redis::pipe();
             pipeline.ignore_errors();
-            for (channel, bytes) in &batch {
+            for Outgoing { channel, bytes, .. } in &batch {
                 pipeline.add_command(publish(channel, bytes));
             }
             let mut flight = Flight { messages: batch.len(), metrics: &self.metrics };
@@ -245,6 +276,12 @@ impl Redis {
                 Ok(answers) => {
                     flight.messages = 0;
                     self.count(&answers);
+                    for (message, answer) in batch.into_iter().zip(answers) {
+                        if let (Some(others), Ok(Value::Int(all))) = (message.others, answer) {
+                            // Whoever asks is interested in the answers.
+                            let _ = others.send(usize::try_from(all - 1).unwrap_or_default());
+                        }
+                    }
                 }
                 Err(error) => return error,
             }
@@ -290,6 +327,24 @@ impl Redis {
         }
     }
 
+    fn hand_over(
+        &self,
+        envelope: &Envelope,
+        others: Option<oneshot::Sender<usize>>,
+    ) -> Result<(), Refused> {
+        if !self.interest.is_up() {
+            self.metrics.dropped("away", 1);
+            return Err(Refused::Away);
+        }
+        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
+        let size = bytes.len() + channel.len();
+        if !self.outgoing.push(size, Outgoing { channel, bytes, others }) {
+            self.metrics.dropped("full", 1);
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
     fn channel(&self, key: &Key) -> String {
         let kind = if key.private { "private" } else { "public" };
         // The tenant last but one: it may hold colons, a topic starts with `realtime:`.
@@ -316,16 +371,13 @@ impl Bus for Redis {
     }
 
     fn publish(&self, envelope: &Envelope) -> Result<(), Refused> {
-        if !self.interest.is_up() {
-            self.metrics.dropped("away", 1);
-            return Err(Refused::Away);
-        }
-        let (channel, bytes) = (self.channel(&envelope.key), envelope.encode());
-        if !self.outgoing.push(bytes.len() + channel.len(), (channel, bytes)) {
-            self.metrics.dropped("full", 1);
-            return Err(Refused::Full);
-        }
-        Ok(())
+        self.hand_over(envelope, None)
+    }
+
+    fn ask(&self, envelope: &Envelope) -> Result<oneshot::Receiver<usize>, Refused> {
+        let (told, others) = oneshot::channel();
+        self.hand_over(envelope, Some(told))?;
+        Ok(others)
     }
 
     fn interest(&self) -> &Interest {

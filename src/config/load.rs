@@ -9,10 +9,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ChangeSettings, ClusterSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings,
-    JwksUrl, Limits, ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides,
-    ReplicationSettings, Resolved, Settings, SocketSettings, TenantSettings, env::Strings,
-    parse::parse_bool,
+    ChangeSettings, ConfigError, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
+    ListenSettings, LogFormat, LogSettings, MessageSettings, Overrides, ReplicationSettings,
+    Resolved, Settings, SocketSettings, TenantSettings, env::Strings, parse::parse_bool,
 };
 use crate::{
     auth::{
@@ -89,12 +88,7 @@ impl Resolved {
                 outbox_bytes: self.parsed("ROWCAST_OUTBOX_BYTES")?,
                 waiting_bytes: self.parsed("ROWCAST_WAITING_BYTES")?,
             },
-            cluster: ClusterSettings {
-                redis_url: self.secret("ROWCAST_REDIS_URL"),
-                redis_prefix: self.parsed("ROWCAST_REDIS_PREFIX")?,
-                shares_changes: self.value("ROWCAST_CHANGES_MODE") != Some("slot-per-node"),
-                log_bytes: self.parsed::<usize>("ROWCAST_CHANGES_LOG_MB")? << 20,
-            },
+            cluster: self.cluster()?,
             replication: ReplicationSettings {
                 slot_name: self.slot_name()?,
                 slot_temporary: self.flag("ROWCAST_SLOT_TEMPORARY")?,
@@ -225,7 +219,7 @@ impl Resolved {
 
     /// The values were checked when read, so an error here means that this
     /// file and the table of settings disagree; a test loads all of them.
-    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
+    pub(super) fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
         self.value(name).and_then(|text| text.parse().ok()).ok_or(absent(name))
     }
 
@@ -245,7 +239,7 @@ impl Resolved {
         self.value(name).and_then(|text| serde_json::from_str(text).ok()).ok_or(absent(name))
     }
 
-    fn secret(&self, name: &str) -> Option<Secret> {
+    pub(super) fn secret(&self, name: &str) -> Option<Secret> {
         self.value(name).map(Secret::new)
     }
 

@@ -6,6 +6,7 @@
 //! own plain configuration structs which the composition root fills from
 //! [`Settings`].
 
+mod cluster;
 mod database;
 pub mod env;
 mod error;

@@ -30,8 +30,9 @@ fn accepts(kind: Kind, text: &str) -> bool {
         Kind::Url => text.starts_with("postgres://") || text.starts_with("postgresql://"),
         Kind::WebUrl => text.starts_with("https://") || text.starts_with("http://"),
         Kind::RedisUrl => {
-            let schemes = ["redis://", "rediss://", "valkey://", "valkeys://"];
-            schemes.iter().any(|scheme| text.starts_with(scheme))
+            let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+            let (base, _) = scheme.split_once('-').unwrap_or((scheme, ""));
+            matches!(base, "redis" | "rediss" | "valkey" | "valkeys")
         }
         Kind::Object => {
             serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()

@@ -2,7 +2,7 @@
 //!
 //! What they mean is said in `vars`; how they are filled, in `load`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -162,6 +162,10 @@ pub struct SocketSettings {
 pub struct ClusterSettings {
     /// Where they meet; absent if there is only this one.
     pub redis_url: Option<Secret>,
+    /// The authorities that may sign its certificate; the system's if absent.
+    pub redis_ca: Option<PathBuf>,
+    /// Our own certificate and its key.
+    pub redis_certificate: Option<(PathBuf, PathBuf)>,
     /// What the names of channels and keys there begin with.
     pub redis_prefix: String,
     /// One server reads the database for all.

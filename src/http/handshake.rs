@@ -76,7 +76,7 @@ pub async fn check(
         let (status, text, code) = token::upgrade_refusal(&error);
         because(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), text, code)
     })?;
-    if tenant.meters.users() >= terms.limits.max_concurrent_users {
+    if tenant.meters.all_users() >= terms.limits.max_concurrent_users {
         let (text, code) = ("Too many connected users", ErrorCode::ConnectionRateLimitReached);
         return Err(because(StatusCode::TOO_MANY_REQUESTS, text, code));
     }

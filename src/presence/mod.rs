@@ -7,6 +7,7 @@
 //! for the topics that it has subscribers of. `nodes` sees to it that what was
 //! lost on the way is mended and that a dead node's channels leave.
 
+mod gather;
 mod merge;
 mod nodes;
 pub mod state;

@@ -158,6 +158,12 @@ impl Tracker {
 
     /// Says in short what is tracked here, and drops what others do not confirm.
     fn compare(&self, topics: &mut Topics) {
+        // Of joins that were refused after others had been asked.
+        let idle = topics.keys().filter(|key| self.hub.count(key) == 0);
+        let idle: Vec<Key> = idle.cloned().collect();
+        for key in &idle {
+            self.tidy(topics, key);
+        }
         for (key, topic) in topics {
             let digest = topic.state.digest(None);
             if digest.count > 0 {

@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 };
 
 use super::{
+    gather::Gathered,
     nodes::Nodes,
     state::{Diff, Meta, State},
     word::Word,
@@ -43,7 +44,9 @@ pub struct Tracker {
 pub(super) struct Topic {
     pub(super) state: State,
     /// Other nodes were asked, since there are subscribers.
-    asked: bool,
+    pub(super) asked: bool,
+    /// While their first answers are waited for.
+    pub(super) gathering: Option<watch::Sender<Gathered>>,
     /// When each of them last said all it has to say, or that nothing changed.
     pub(super) heard: HashMap<NodeId, Instant, RandomState>,
 }
@@ -90,8 +93,8 @@ impl Tracker {
 
     /// Runs `enter` with the JSON text of the topic's state while it cannot
     /// change: whoever joins the hub in there misses nothing and sees nothing twice.
-    /// The first to enter on this node sees who is present on it, and hears of the
-    /// others in a moment.
+    /// The first to enter on this node hears of the others in a moment, unless
+    /// they were waited for with [`Tracker::gather`].
     pub fn enter<R>(&self, topic: &Key, enter: impl FnOnce(&[u8]) -> R) -> R {
         let mut topics = self.lock(topic);
         if self.hub.bus().is_some() {
@@ -119,15 +122,14 @@ impl Tracker {
         if let Word::Ask(of) = word {
             if of.is_none_or(|of| self.is_this_node(of)) {
                 let own = topics.get(key).map(|topic| topic.state.own()).unwrap_or_default();
-                // Whoever asks this node alone has heard what is not so any more.
-                if !own.is_empty() || of.is_some() {
-                    self.tell(key, &Word::All(own));
-                }
+                // Also if that is nobody: whoever asks waits for it.
+                self.tell(key, &Word::All(own));
             }
             return Tracked { told: 0 };
         }
         // Messages come for a while after the last subscriber left.
-        if self.hub.count(key) == 0 {
+        let is_awaited = topics.get(key).is_some_and(|topic| topic.gathering.is_some());
+        if self.hub.count(key) == 0 && !is_awaited {
             return Tracked { told: 0 };
         }
         let topic = entry(&mut topics, key);
@@ -136,6 +138,7 @@ impl Tracker {
             Word::Untrack(channel) => topic.state.hear_end(node, channel),
             Word::All(all) => {
                 topic.heard.insert(node, Instant::now());
+                topic.answered();
                 topic.state.hear_all(node, all)
             }
             Word::Digest(digest) => {
@@ -154,8 +157,11 @@ impl Tracker {
     }
 
     /// Forgets what is of no use any more.
-    fn tidy(&self, topics: &mut Topics, key: &Key) {
+    pub(super) fn tidy(&self, topics: &mut Topics, key: &Key) {
         let Some(topic) = topics.get_mut(key) else { return };
+        if topic.gathering.is_some() {
+            return;
+        }
         let is_alone = self.hub.bus().is_none();
         if !is_alone && self.hub.count(key) == 0 {
             topic.state.forget_others();
@@ -181,14 +187,7 @@ impl Tracker {
     /// Tells other nodes, if there may be any. What they miss is mended later.
     pub(super) fn tell(&self, key: &Key, word: &Word) {
         let Some(bus) = self.hub.bus() else { return };
-        let told = bus.publish(&Envelope {
-            node: bus.node(),
-            key: key.clone(),
-            kind: Kind::Presence,
-            event: String::new(),
-            meta: String::new(),
-            payload: word.encode().into(),
-        });
+        let told = bus.publish(&word.envelope(bus.node(), key));
         if told.is_err() && matches!(word, Word::Track(_) | Word::Untrack(_)) {
             self.nodes.not_told(key);
         }
@@ -201,12 +200,12 @@ impl Tracker {
         Tracked { told: self.hub.publish(topic, &message, Interest::PRESENCE, None) }
     }
 
-    fn lock(&self, topic: &Key) -> MutexGuard<'_, Topics> {
+    pub(super) fn lock(&self, topic: &Key) -> MutexGuard<'_, Topics> {
         self.topics.of(topic).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn entry<'a>(topics: &'a mut Topics, key: &Key) -> &'a mut Topic {
+pub(super) fn entry<'a>(topics: &'a mut Topics, key: &Key) -> &'a mut Topic {
     topics.entry(key.clone()).or_default()
 }
 

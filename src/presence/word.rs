@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::{
+    cluster::{Envelope, NodeId, envelope::Kind},
+    topic::Key,
+};
+
 /// One thing said about a topic.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +64,18 @@ impl Digest {
 }
 
 impl Word {
+    /// What the bus carries.
+    pub(super) fn envelope(&self, node: NodeId, key: &Key) -> Envelope {
+        Envelope {
+            node,
+            key: key.clone(),
+            kind: Kind::Presence,
+            event: String::new(),
+            meta: String::new(),
+            payload: self.encode().into(),
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         // Maps with text keys and numbers cannot fail.
         serde_json::to_vec(self).unwrap_or_default()

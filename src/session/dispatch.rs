@@ -79,25 +79,25 @@ impl Socket {
     fn consider(&mut self, candidate: Candidate) {
         let key = candidate.key(&self.context);
         let (topic, services) = (key.topic.clone(), Arc::clone(&self.context.services));
+        let shows_presence = candidate.wants_presence(&self.context);
         if let Some(caller) = candidate.caller(&self.context) {
             return self.ask(topic, async move {
                 let read = services.policies.read(caller).await;
-                if read.is_ok()
-                    && let Some(reached) = services.hub.reach(&key)
-                {
-                    reached.wait().await;
+                if read.is_ok() {
+                    services.hear_others(&key, services.hub.reach(&key), shows_presence).await;
                 }
                 Answer::Join(Box::new(candidate), read)
             });
         }
         let read = Ok(Rights { broadcast: true, presence: true });
-        match services.hub.reach(&key) {
-            None => self.admit(candidate, read),
-            Some(reached) => self.ask(topic, async move {
-                reached.wait().await;
+        let reached = services.hub.reach(&key);
+        if reached.is_some() || shows_presence && services.presence.must_gather(&key) {
+            return self.ask(topic, async move {
+                services.hear_others(&key, reached, shows_presence).await;
                 Answer::Join(Box::new(candidate), read)
-            }),
+            });
         }
+        self.admit(candidate, read);
     }
 
     fn admit(&mut self, candidate: Candidate, read: Permitted) {

@@ -132,6 +132,11 @@ impl Candidate {
         Key { tenant, private: self.join.private, topic: self.topic.clone() }
     }
 
+    /// Whether the topic's presence is to be shown.
+    pub fn wants_presence(&self, context: &Context) -> bool {
+        self.join.presence.enabled || context.services.tenant.terms().presence_enabled
+    }
+
     /// The last steps, with the answer of the policies.
     ///
     /// # Errors
@@ -142,8 +147,7 @@ impl Candidate {
         context: &Context,
         read: Result<Rights, AuthorizeError>,
     ) -> Result<Admitted, Box<Refused>> {
-        let wants_presence =
-            self.join.presence.enabled || context.services.tenant.terms().presence_enabled;
+        let wants_presence = self.wants_presence(context);
         let checked =
             read.map_err(|error| permission::refusal(&error, &self.topic)).and_then(|read| {
                 let replay = self.replay.is_some();

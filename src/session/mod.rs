@@ -32,7 +32,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     broadcast::{Broadcasts, Messages},
     chat::Chat,
-    hub::topics::Hub,
+    cluster::interest::Reached,
+    hub::{Key, topics::Hub},
     postgres_changes::PostgresChanges,
     presence::Tracker,
     runtime::Drain,
@@ -71,6 +72,19 @@ pub struct Services {
     pub drain: Drain,
     /// Times and sizes.
     pub config: Config,
+}
+
+impl Services {
+    /// Waits, for a moment at most, until a topic's messages come here from other
+    /// nodes and it is known who is present there.
+    async fn hear_others(&self, key: &Key, reached: Option<Reached>, shows_presence: bool) {
+        if let Some(reached) = reached {
+            reached.wait().await;
+        }
+        if shows_presence && self.presence.must_gather(key) {
+            self.presence.gather(key).await;
+        }
+    }
 }
 
 /// Times and sizes of sockets.

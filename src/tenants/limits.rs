@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use crate::runtime::rate::Rate;
 
 /// Limits of a tenant. Names and defaults are those of Supabase Realtime.
@@ -66,7 +68,9 @@ pub struct Meters {
     pub presence_events: Rate,
     /// HTTP requests.
     pub requests: Rate,
-    users: Arc<AtomicUsize>,
+    users: Arc<watch::Sender<usize>>,
+    /// Those on other nodes.
+    elsewhere: AtomicUsize,
 }
 
 impl Meters {
@@ -79,6 +83,7 @@ impl Meters {
             presence_events: Rate::per_minute(limits.max_presence_events_per_second),
             requests: Rate::new(limits.max_events_per_second, Duration::from_secs(1), 60),
             users: Arc::default(),
+            elsewhere: AtomicUsize::new(0),
         }
     }
 
@@ -91,27 +96,46 @@ impl Meters {
         self.requests.set_limit(limits.max_events_per_second);
     }
 
-    /// Sockets counted as users now.
+    /// Sockets of this node that are counted as users now.
     pub fn users(&self) -> usize {
-        self.users.load(Ordering::Relaxed)
+        *self.users.borrow()
+    }
+
+    /// Those of all nodes, as far as is known.
+    pub fn all_users(&self) -> usize {
+        self.users().saturating_add(self.elsewhere.load(Ordering::Relaxed))
+    }
+
+    /// To wait for a change of [`Meters::users`].
+    pub fn watch_users(&self) -> watch::Receiver<usize> {
+        self.users.subscribe()
+    }
+
+    /// How many there are on other nodes.
+    pub fn set_elsewhere(&self, users: usize) {
+        self.elsewhere.store(users, Ordering::Relaxed);
     }
 
     /// Counts a socket as a user until the seat is dropped; none if `most` are
-    /// counted already.
+    /// counted already, on all nodes.
     pub fn try_seat(&self, most: usize) -> Option<Seat> {
-        let one_more = |users| (users < most).then_some(users + 1);
-        self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Seat(Arc::clone(&self.users)))
+        let elsewhere = self.elsewhere.load(Ordering::Relaxed);
+        let seated = self.users.send_if_modified(|users| {
+            let has_room = users.saturating_add(elsewhere) < most;
+            *users += usize::from(has_room);
+            has_room
+        });
+        seated.then(|| Seat(Arc::clone(&self.users)))
     }
 }
 
 /// One counted user.
 #[derive(Debug)]
-pub struct Seat(Arc<AtomicUsize>);
+pub struct Seat(Arc<watch::Sender<usize>>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|users| *users -= 1);
     }
 }
 

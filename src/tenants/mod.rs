@@ -1,6 +1,7 @@
 //! Tenants: identity, keys, limits, and the schema in their databases.
 
 pub mod caller;
+pub mod census;
 pub mod chat_schema;
 pub mod chat_shards;
 pub mod janitor;

@@ -6,16 +6,14 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Value,
-    aio::MultiplexedConnection,
-};
+use redis::{Cmd, FromRedisValue, RedisError, Value, aio::MultiplexedConnection};
 
+use super::servers::Servers;
 use crate::cluster::{
     NodeId,
     log::{About, Entry, EntryId, Head, LogError, Turn},
@@ -23,10 +21,9 @@ use crate::cluster::{
 
 /// One log. Each use connects by itself if there is no connection.
 pub struct Log {
-    client: Client,
+    servers: Arc<Servers>,
     head: String,
     node: NodeId,
-    timeout: Duration,
     commands: Connection,
     /// Of its own: a read waits for entries, and nothing else can use it meanwhile.
     reads: Connection,
@@ -39,21 +36,16 @@ const ENTRIES: usize = 64;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// A reader that is not heard of for so many seconds is gone.
-const SILENCE: u64 = 5;
+const SILENCE: u64 = 10;
 
-type Connection = Mutex<Option<MultiplexedConnection>>;
+/// With what [`Servers::changes`] was when it was made.
+type Connection = Mutex<Option<(usize, MultiplexedConnection)>>;
 
 impl Log {
     /// The log `name` behind `prefix`. Nothing is connected yet.
-    pub(super) fn new(
-        client: Client,
-        prefix: &str,
-        name: &str,
-        node: NodeId,
-        timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(servers: Arc<Servers>, prefix: &str, name: &str, node: NodeId) -> Self {
         let head = format!("{prefix}log:{{{name}}}");
-        Self { client, head, node, timeout, commands: Mutex::default(), reads: Mutex::default() }
+        Self { servers, head, node, commands: Mutex::default(), reads: Mutex::default() }
     }
 
     /// Takes over the right to append to a log about this. `token` names the
@@ -185,16 +177,17 @@ impl Log {
         command: &Cmd,
     ) -> Result<T, LogError> {
         let away = |error: RedisError| LogError::Away(error.into());
-        let known = lock(connection).clone();
-        let mut open = if let Some(open) = known {
+        let changes = self.servers.changes();
+        let known = lock(connection).clone().filter(|(made, _)| *made == changes);
+        let mut open = if let Some((_, open)) = known {
             open
         } else {
             let open = self.connect().await.map_err(away)?;
-            lock(connection).insert(open).clone()
+            lock(connection).insert((changes, open)).1.clone()
         };
         let answer = command.query_async::<Value>(&mut open).await.inspect_err(|error| {
-            // What the server refuses is no fault of the connection.
-            if error.code().is_none() {
+            // What the server refuses is mostly no fault of the connection.
+            if error.code().is_none() || is_elsewhere(error) {
                 *lock(connection) = None;
             }
         });
@@ -202,11 +195,18 @@ impl Log {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout + WAIT));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        let config =
+            self.servers.config().set_response_timeout(Some(self.servers.timeout() + WAIT));
+        self.servers.reach(&config).await.map(|(connection, _)| connection)
     }
+}
+
+/// Whether another server has what was asked for.
+fn is_elsewhere(error: &RedisError) -> bool {
+    let code = error.code().unwrap_or_default();
+    // Older servers answer for a script with a code of its own.
+    let is_replica = || error.detail().is_some_and(|detail| detail.contains("READONLY"));
+    matches!(code, "READONLY" | "MASTERDOWN" | "LOADING" | "UNBLOCKED") || is_replica()
 }
 
 /// Streams by name, each with entries: an id and its fields.
@@ -236,7 +236,9 @@ fn source((system, timeline): (u64, u32)) -> String {
     format!("{system}/{timeline}")
 }
 
-fn lock(connection: &Connection) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
+fn lock(
+    connection: &Connection,
+) -> std::sync::MutexGuard<'_, Option<(usize, MultiplexedConnection)>> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

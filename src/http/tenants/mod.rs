@@ -237,7 +237,7 @@ pub(super) async fn health(
         "healthy": connected,
         "db_connected": connected,
         "replication_connected": connected && state.admin.stream.is_live(),
-        "connected_cluster": services.tenant.meters.users(),
+        "connected_cluster": services.tenant.meters.all_users(),
         "region": "local",
         "node": "local",
     }});

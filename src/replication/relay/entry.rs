@@ -78,19 +78,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The batch in an entry. Rows keep a reference to the bytes.
-    pub(super) fn decode(
-        &mut self,
-        epoch: Epoch,
-        commit: Lsn,
-        bytes: &Bytes,
-    ) -> Result<Batch, EntryError> {
+    /// The batch in an entry, in no epoch yet. Rows keep a reference to the bytes.
+    pub(super) fn decode(&mut self, commit: Lsn, bytes: &Bytes) -> Result<Batch, EntryError> {
         let mut cursor = Cursor::new(bytes);
         if cursor.u8("version")? != VERSION {
             return Err(EntryError::Unknown);
         }
         let mut batch = Batch {
-            epoch,
+            epoch: Epoch { system_id: 0, timeline: 0, generation: 0 },
             commit,
             xid: cursor.u32("xid")?,
             committed_at: cursor.i64("commit time")?,

@@ -80,7 +80,7 @@ fn shown(batch: &Batch) -> String {
 fn a_batch_comes_out_as_it_went_in() {
     let batch = batch();
     let bytes = encode(&batch);
-    let read = Reader::default().decode(EPOCH, Lsn(99), &bytes).unwrap();
+    let read = Reader::default().decode(Lsn(99), &bytes).unwrap();
     assert_eq!(shown(&read), shown(&batch));
     let versions: Vec<u64> = read.changes.iter().map(|change| change.relation.version).collect();
     assert_eq!(versions[0], versions[2]);
@@ -93,7 +93,7 @@ fn a_table_stays_the_same_until_it_is_described_anew() {
     one.changes.truncate(1);
     let bytes = encode(&one);
     let version = |reader: &mut Reader, bytes: &Bytes| {
-        reader.decode(EPOCH, Lsn(1), bytes).unwrap().changes[0].relation.version
+        reader.decode(Lsn(1), bytes).unwrap().changes[0].relation.version
     };
     let first = version(&mut reader, &bytes);
     assert_eq!(version(&mut reader, &bytes), first);
@@ -111,7 +111,7 @@ fn a_row_too_large_for_the_log_loses_its_largest_values() {
     batch.changes[0].operation = Operation::Insert { new: Tuple::new(text, Box::new(cells)) };
     let bytes = encode(&batch);
     assert!(bytes.len() < LARGE);
-    let read = Reader::default().decode(EPOCH, Lsn(1), &bytes).unwrap();
+    let read = Reader::default().decode(Lsn(1), &bytes).unwrap();
     let Operation::Insert { new } = &read.changes[0].operation else { panic!() };
     assert_eq!((new.value(0), new.value(1)), (Value::Unchanged, Value::Text(b"xxxxx")));
 }
@@ -120,7 +120,7 @@ fn a_row_too_large_for_the_log_loses_its_largest_values() {
 fn a_newer_form_is_refused() {
     let mut bytes = encode(&batch()).to_vec();
     bytes[0] = 2;
-    let read = Reader::default().decode(EPOCH, Lsn(1), &bytes.into());
+    let read = Reader::default().decode(Lsn(1), &bytes.into());
     assert!(matches!(read, Err(EntryError::Unknown)));
 }
 
@@ -131,6 +131,6 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = byte;
         bytes.truncate(cut.index(bytes.len() + 1));
-        let _ = Reader::default().decode(EPOCH, Lsn(1), &bytes.into());
+        let _ = Reader::default().decode(Lsn(1), &bytes.into());
     }
 }

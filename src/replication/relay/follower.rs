@@ -1,6 +1,6 @@
 //! Every server's reader of the log: entries become batches for its sinks.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -18,6 +18,7 @@ use crate::{
 
 use super::{
     super::{
+        change::Batch,
         metrics::Series,
         position::Lsn,
         sink::{ChangeSink, Start},
@@ -30,8 +31,14 @@ use super::{
 /// Between looks for a first history.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Changes that are handed on together, if they are there already.
+const GROUP: usize = 1_000;
+
 /// Between two words about how far we are.
 const REPORT: Duration = Duration::from_millis(200);
+
+/// Between two signs of life while changes are handed on.
+const SIGN: Duration = Duration::from_secs(2);
 
 /// The task behind a relay's handle.
 #[derive(Debug)]
@@ -115,6 +122,8 @@ impl<S: ChangeSink> Follower<S> {
             return Ok(());
         };
         self.follow(&head).await;
+        // Before anything is read: whoever appends waits only for whom it knows.
+        self.report().await?;
         while let Some(reading) = &self.reading {
             let entries = self.log.read(reading.history(), reading.seen()).await?;
             let is_over = entries.is_empty() || entries.iter().any(|entry| entry.payload.is_none());
@@ -147,36 +156,53 @@ impl<S: ChangeSink> Follower<S> {
 
     async fn deliver(&mut self, entries: &[Entry]) -> Result<(), Stopped> {
         let mut batches = Vec::with_capacity(entries.len());
-        let before = self.reading.clone();
         for entry in entries {
-            let (Some(reading), Some(bytes)) = (&mut self.reading, &entry.payload) else { break };
-            let gap = reading.step(entry);
-            let epoch = reading.epoch();
-            let batch = self.reader.decode(epoch, Lsn(entry.id.0), bytes);
-            let batch = match batch {
+            let Some(bytes) = &entry.payload else { break };
+            let batch = match self.reader.decode(Lsn(entry.id.0), bytes) {
                 Ok(batch) => batch,
                 // Tried again: another version of this server may be on its way.
                 Err(error) => {
-                    self.reading = before;
+                    self.hand_on(batches).await?;
                     return Err(error.into());
                 }
             };
-            if let Some(gap) = gap {
+            let Some(reading) = &mut self.reading else { break };
+            if let Some(gap) = reading.step(entry) {
                 self.hand_on(std::mem::take(&mut batches)).await?;
                 self.started(gap).await;
             }
             if let Some(reading) = &mut self.reading {
                 batches.extend(reading.news(batch));
             }
+            if batches.iter().map(|batch| batch.changes.len()).sum::<usize>() >= GROUP {
+                self.hand_on(std::mem::take(&mut batches)).await?;
+                self.report().await?;
+            }
         }
         self.hand_on(batches).await
     }
 
-    async fn hand_on(&mut self, batches: Vec<super::super::change::Batch>) -> Result<(), Stopped> {
+    /// Gives batches to the sink, and signs of life while it takes its time.
+    async fn hand_on(&self, batches: Vec<Batch>) -> Result<(), Stopped> {
         if batches.is_empty() {
             return Ok(());
         }
-        self.sink.deliver_all(&batches).await.map_err(|_| Stopped::Sink)?;
+        let mut work = pin!(self.sink.deliver_all(&batches));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => {
+                    done.map_err(|_| Stopped::Sink)?;
+                    break;
+                }
+                () = sleep(SIGN) => {
+                    // Without the log nobody waits for us, and the work goes on.
+                    if let Some((reported, _)) = &self.reported {
+                        let _ = self.log.report(reported.history(), reported.seen()).await;
+                    }
+                }
+            }
+        }
         self.series.handed_on(&batches);
         Ok(())
     }

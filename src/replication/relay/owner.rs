@@ -39,8 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Between looks at readers that are behind.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A reader that is behind and does not move for this long is not waited for.
-const LAGGARD: Duration = Duration::from_secs(10);
+/// A reader that is behind and does not move for this long is not waited for,
+/// nor one that is not heard of.
+const LAGGARD: Duration = Duration::from_secs(30);
 
 /// Entries are kept this many times the bytes that readers may be behind.
 const KEPT: usize = 2;

@@ -99,6 +99,7 @@ impl Reading {
             batch.first_ordinal = u32::try_from(self.told.1).unwrap_or(u32::MAX);
         }
         self.told = end;
+        batch.epoch = self.epoch;
         Some(batch)
     }
 

@@ -312,11 +312,11 @@ async fn who_falls_behind_is_waited_for() {
             .await;
     let mut listeners = trio.listen().await;
     let wide = "alter table rows add column body text; \
-                insert into rows select n, repeat('x', 400) from generate_series(1, 20000) n";
+                insert into rows select n, repeat('x', 400) from generate_series(1, 10000) n";
     let slow = (trio.reader() + 1) % 3;
     trio.all()[slow].hang(true);
     trio.world.run(&wide.split("; ").collect::<Vec<_>>()).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     trio.all()[slow].hang(false);
-    join_all(listeners.iter_mut().map(|listener| listener.has_all(20_000))).await;
+    join_all(listeners.iter_mut().map(|listener| listener.has_all(10_000))).await;
 }

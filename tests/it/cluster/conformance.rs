@@ -12,7 +12,7 @@ use rowcast::{
         envelope::Kind,
         interest::Times,
         memory::Exchange,
-        redis::{self, Redis},
+        redis::{self, Redis, Tls},
     },
     runtime::Drain,
     telemetry::Registry,
@@ -26,19 +26,24 @@ const TIMES: Times =
     Times { cooldown: Duration::from_millis(200), patience: Duration::from_secs(5) };
 
 /// Where nodes of one kind meet.
-enum Place {
+pub(super) enum Place {
     Memory(Exchange),
-    Redis(Box<support::redis::Redis>),
+    Redis {
+        url: String,
+        tls: Tls,
+        /// Those that keep it up.
+        servers: Vec<support::redis::Redis>,
+    },
 }
 
-struct Node {
-    bus: Arc<dyn Bus>,
-    heard: Heard,
-    drain: Drain,
+pub(super) struct Node {
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) heard: Heard,
+    pub(super) drain: Drain,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Heard(Arc<Mutex<Vec<Envelope>>>);
+pub(super) struct Heard(Arc<Mutex<Vec<Envelope>>>);
 
 impl Handler for Heard {
     fn receive(&self, envelope: Envelope) {
@@ -47,7 +52,11 @@ impl Handler for Heard {
 }
 
 impl Place {
-    async fn node(&self) -> Node {
+    pub(super) fn redis(server: support::redis::Redis) -> Self {
+        Self::Redis { url: server.url(), tls: Tls::default(), servers: vec![server] }
+    }
+
+    pub(super) async fn node(&self) -> Node {
         let (heard, drain) = (Heard::default(), Drain::new());
         let handler = Arc::new(heard.clone());
         let bus: Arc<dyn Bus> = match self {
@@ -56,8 +65,9 @@ impl Place {
                 node.start(handler, &drain);
                 node
             }
-            Self::Redis(server) => {
-                let node = Redis::new(&server.url(), hasty(), Metrics::default()).unwrap();
+            Self::Redis { url, tls, .. } => {
+                let config = redis::Config { tls: tls.clone(), ..hasty() };
+                let node = Redis::new(url, config, Metrics::default()).unwrap();
                 node.start(handler, &drain);
                 node
             }
@@ -70,14 +80,21 @@ impl Place {
     async fn set_reachable(&mut self, reachable: bool) {
         match self {
             Self::Memory(exchange) => exchange.set_reachable(reachable),
-            Self::Redis(server) if reachable => server.resume().await,
-            Self::Redis(server) => server.kill9(),
+            Self::Redis { servers, .. } => {
+                for server in servers {
+                    if reachable {
+                        server.resume().await;
+                    } else {
+                        server.kill9();
+                    }
+                }
+            }
         }
     }
 }
 
 /// What notices soon that a server is away.
-fn hasty() -> redis::Config {
+pub(super) fn hasty() -> redis::Config {
     redis::Config {
         times: TIMES,
         timeout: Duration::from_millis(500),
@@ -87,21 +104,21 @@ fn hasty() -> redis::Config {
 }
 
 impl Node {
-    async fn up(&self, up: bool) {
+    pub(super) async fn up(&self, up: bool) {
         let mut link = self.bus.interest().link();
         let waited = link.wait_for(|is_up| *is_up == up);
         tokio::time::timeout(support::PATIENCE, waited).await.unwrap().unwrap();
     }
 
     /// As a first member does it.
-    async fn enter(&self, key: &Key) {
+    pub(super) async fn enter(&self, key: &Key) {
         if let Some(reached) = self.bus.interest().reach(key) {
             assert!(reached.wait().await, "not confirmed");
         }
         self.bus.interest().enter(key);
     }
 
-    fn say(&self, key: &Key, n: usize) -> Result<(), Refused> {
+    pub(super) fn say(&self, key: &Key, n: usize) -> Result<(), Refused> {
         self.bus.publish(&Envelope {
             node: self.bus.node(),
             key: key.clone(),
@@ -112,23 +129,23 @@ impl Node {
         })
     }
 
-    fn heard(&self) -> Vec<(Key, usize)> {
+    pub(super) fn heard(&self) -> Vec<(Key, usize)> {
         let heard = self.heard.0.lock().unwrap();
         let number = |envelope: &Envelope| std::str::from_utf8(&envelope.payload).unwrap().parse();
         heard.iter().map(|envelope| (envelope.key.clone(), number(envelope).unwrap())).collect()
     }
 
-    async fn hears(&self, what: &[(Key, usize)]) {
+    pub(super) async fn hears(&self, what: &[(Key, usize)]) {
         eventually("it is heard", async || (self.heard().len() >= what.len()).then_some(())).await;
         assert_eq!(self.heard(), what);
     }
 }
 
-fn key(private: bool, name: &str) -> Key {
+pub(super) fn key(private: bool, name: &str) -> Key {
     Key { tenant: Arc::from("t"), private, topic: Topic::from_sub_topic(name).unwrap() }
 }
 
-async fn conforms(mut place: Place) {
+pub(super) async fn conforms(mut place: Place) {
     let (one, two, three) = (place.node().await, place.node().await, place.node().await);
     let (room, other) = (key(false, "room"), key(true, "room"));
 
@@ -187,15 +204,16 @@ async fn the_bus_in_process_conforms() {
 
 #[tokio::test]
 async fn the_bus_through_redis_conforms() {
-    conforms(Place::Redis(Box::new(support::redis::Redis::start(&[]).await))).await;
+    conforms(Place::redis(support::redis::Redis::start(&[]).await)).await;
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_is_away_and_nobody_waits_for_it() {
     let server = support::redis::Redis::start(&[]).await;
-    let place = Place::Redis(Box::new(server));
+    let place = Place::redis(server);
     let node = place.node().await;
-    let Place::Redis(server) = &place else { unreachable!() };
+    let Place::Redis { servers, .. } = &place else { unreachable!() };
+    let server = &servers[0];
     server.hang(true);
     node.up(false).await;
     assert!(node.bus.interest().reach(&key(false, "room")).is_none(), "nothing to wait for");

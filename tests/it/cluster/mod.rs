@@ -4,6 +4,8 @@ mod changes;
 mod chat;
 mod conformance;
 mod presence;
+mod sentinel;
+mod tls;
 
 use std::time::Duration;
 
@@ -160,6 +162,31 @@ async fn reach_both_servers_once(pair: Pair) {
     for client in [&mut here, &mut there] {
         assert!(client.settled().await.is_empty(), "{:?}", client.backlog);
     }
+}
+
+#[tokio::test]
+async fn users_of_all_servers_count_against_the_limit() {
+    let limit = [("TENANT_MAX_CONCURRENT_USERS", "2")];
+    let pair = Pair::start_with(&limit, &limit).await;
+    let (mut first, mut second) = (pair.here().await, pair.there().await);
+    let mut third = pair.here().await;
+    first.join(ROOM, json!({})).await;
+    second.join(ROOM, json!({})).await;
+    eventually("both servers know", async || {
+        let bearer = format!("Bearer {}", token("service_role"));
+        let headers = [("Authorization", bearer.as_str())];
+        let path = "/api/tenants/realtime-dev/health";
+        let health = pair.world.server.get(path, &headers).await?.json();
+        (health["data"]["connected_cluster"] == 2).then_some(())
+    })
+    .await;
+    let reply = third.ask_join(ROOM, json!({})).await;
+    assert!(reply.reason().contains("ConnectionRateLimitReached"), "{reply:?}");
+    drop(second);
+    eventually("there is room again", async || {
+        third.ask_join(ROOM, json!({})).await.is_ok().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

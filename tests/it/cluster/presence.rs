@@ -102,3 +102,16 @@ async fn nobody_leaves_because_redis_is_away_and_what_was_missed_is_told_after()
     }
     assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
 }
+
+#[tokio::test]
+async fn a_newcomer_sees_at_once_who_is_there_on_other_servers() {
+    let pair = Pair::start().await;
+    let mut ann = Watcher::join(pair.here().await, "ann").await;
+    ann.track().await;
+    let bob = Watcher::join(pair.there().await, "bob").await;
+    assert_eq!(bob.keys, BTreeSet::from(["ann".to_owned()]));
+    // Also where nobody has been for a moment.
+    drop(bob);
+    let cyd = Watcher::join(pair.there().await, "cyd").await;
+    assert_eq!(cyd.keys, BTreeSet::from(["ann".to_owned()]));
+}

@@ -1,8 +1,12 @@
 //! A private Redis for one test: own folder, own port, gone afterwards.
 
+mod sentinel;
+pub mod tls;
+
 use std::{
     fs,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -14,6 +18,8 @@ use tokio::{
 
 use super::eventually;
 
+pub use self::sentinel::Sentinels;
+
 pub struct Redis {
     dir: TempDir,
     port: u16,
@@ -22,9 +28,16 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A running server with these settings beside (`--name`, `value`).
+    /// A running server with these settings beside (`--name`, `value`); `{port}`
+    /// and `{dir}` in them are its port and folder.
     pub async fn start(settings: &[&str]) -> Self {
+        let usual = ["--port", "{port}", "--save", "", "--appendonly", "no"];
         let dir = tempfile::Builder::new().prefix("rowcast-redis-").tempdir_in("/tmp").unwrap();
+        Self::start_in(dir, &[&usual, settings].concat()).await
+    }
+
+    /// One that runs in a folder with what is there, with these settings alone.
+    async fn start_in(dir: TempDir, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let mut server = Self { dir, port: 0, settings, child: None };
         // Between the choice of a port and its use somebody else may take it.
@@ -39,7 +52,17 @@ impl Redis {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.address())
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Starts it on its port after [`Redis::kill9`].
@@ -74,20 +97,23 @@ impl Redis {
         counts.map(|lines| lines[1].trim_start_matches(':').parse::<u64>().unwrap()).sum()
     }
 
-    /// Has it do something, as an administrator would.
-    pub fn command(&self, words: &[&str]) {
+    /// Has it do something, as an administrator would. What it answers.
+    pub fn command(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let done = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
         assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
     }
 
     /// False if the server ended rather than come up.
     async fn try_start(&mut self) -> bool {
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
         let port = self.port.to_string();
+        let dir = self.dir.path().to_str().unwrap();
+        let fill = |text: &String| text.replace("{port}", &port).replace("{dir}", dir);
         let child = Command::new("redis-server")
-            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(&self.settings)
+            .args(self.settings.iter().map(fill))
+            .args(["--bind", "127.0.0.1"])
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -1,0 +1,184 @@
+//! Finds the server among those that may be it, and connects.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult,
+    Value, aio::MultiplexedConnection,
+};
+use tokio::time::sleep;
+
+use super::{
+    Tls, Unusable,
+    url::{Kind, Place},
+};
+
+/// What leads to the server.
+#[derive(Debug)]
+pub(super) struct Servers {
+    place: Place,
+    tls: Tls,
+    timeout: Duration,
+    /// The sentinel to ask first.
+    first: AtomicUsize,
+    /// Counts the times that the server may have become another one.
+    changes: AtomicUsize,
+}
+
+impl Servers {
+    pub(super) fn new(url: &str, tls: Tls, timeout: Duration) -> Result<Self, Unusable> {
+        let place = Place::parse(url)?;
+        tls.check(&place.hosts)?;
+        let (first, changes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { place, tls, timeout, first, changes })
+    }
+
+    /// The number of the database.
+    pub(super) fn database(&self) -> i64 {
+        self.place.hosts.first().map_or(0, |host| host.redis_settings().db())
+    }
+
+    /// Grows when connections that were made before should be made again.
+    pub(super) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// What is connected may be the wrong server by now.
+    pub(super) fn have_changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until an answer is overdue.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How to connect.
+    pub(super) fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+    }
+
+    /// A connection to the server as it is now, and where that is.
+    pub(super) async fn reach(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<(MultiplexedConnection, ConnectionInfo)> {
+        let reached = self.find_and_connect(config).await;
+        if reached.is_err() {
+            // Perhaps this sentinel is the one that does not know.
+            self.first.fetch_add(1, Ordering::Relaxed);
+        }
+        reached
+    }
+
+    async fn find_and_connect(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<(MultiplexedConnection, ConnectionInfo)> {
+        let info = self.find().await?;
+        let mut connection = self.connect(&info, config).await?;
+        if let Kind::Sentinel { .. } = self.place.kind
+            && is_replica(&mut connection).await?
+        {
+            return Err(fault("the server that the sentinels name is no master yet"));
+        }
+        Ok((connection, info))
+    }
+
+    /// One more connection to a server.
+    pub(super) async fn connect(
+        &self,
+        info: &ConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<MultiplexedConnection> {
+        let client = self.tls.client(info.clone())?;
+        client.get_multiplexed_async_connection_with_config(config).await
+    }
+
+    /// Waits until another server has taken the place of this one. Looks once
+    /// in a while.
+    pub(super) async fn is_replaced(&self, info: &ConnectionInfo, pause: Duration) -> RedisError {
+        if let Kind::Single = self.place.kind {
+            return std::future::pending().await;
+        }
+        loop {
+            sleep(pause).await;
+            // Sentinels that are away say nothing about the server.
+            if let Ok(found) = self.find().await
+                && found.addr() != info.addr()
+            {
+                return fault("the sentinels name another server");
+            }
+        }
+    }
+
+    async fn find(&self) -> RedisResult<ConnectionInfo> {
+        let Kind::Sentinel { master, login } = &self.place.kind else {
+            return self.host(0).cloned();
+        };
+        let mut refusal = None;
+        for _ in &self.place.hosts {
+            let sentinel = self.host(self.first.load(Ordering::Relaxed))?;
+            match self.ask(&sentinel.clone().set_redis_settings(login.clone()), master).await {
+                Ok((host, port)) => {
+                    let address = address(sentinel.addr(), host, port);
+                    return Ok(sentinel.clone().set_addr(address));
+                }
+                Err(error) => refusal = Some(error),
+            }
+            self.first.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(refusal.unwrap_or_else(|| fault("there is no sentinel")))
+    }
+
+    async fn ask(&self, sentinel: &ConnectionInfo, master: &str) -> RedisResult<(String, u16)> {
+        let mut connection = self.connect(sentinel, &self.config()).await?;
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        let found: Option<(String, u16)> = command.query_async(&mut connection).await?;
+        found.ok_or_else(|| fault("the sentinels know no server of that name"))
+    }
+
+    fn host(&self, at: usize) -> RedisResult<&ConnectionInfo> {
+        let hosts = &self.place.hosts;
+        let host = hosts.get(at % hosts.len().max(1));
+        host.ok_or_else(|| fault("the URL names no server"))
+    }
+}
+
+/// Another server, reached like the first one.
+fn address(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
+    match like {
+        ConnectionAddr::TcpTls { insecure, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+async fn is_replica(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
+    match redis::cmd("ROLE").query_async::<Value>(connection).await {
+        Ok(Value::Array(role)) => Ok(!role.first().is_some_and(|role| is_text(role, "master"))),
+        Ok(_) => Ok(false),
+        // A user that may not ask: the sentinels have to be believed.
+        Err(error) if error.code() == Some("NOPERM") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_text(value: &Value, text: &str) -> bool {
+    match value {
+        Value::BulkString(bytes) => bytes == text.as_bytes(),
+        Value::SimpleString(found) => found == text,
+        _ => false,
+    }
+}
+
+fn fault(what: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::Client, what))
+}
