@@ -4,8 +4,8 @@
 #     tests/cluster.sh                  prints where they are and keeps them up until Ctrl-C
 #     tests/cluster.sh node script.mjs  runs a command instead, and stops everything afterwards
 #
-# The command gets what tests/with-server gives, for the first server, and TEST_URL_OTHER and
-# TEST_REDIS. The second server is Redis' user `other`, so that it alone can be cut off. Everything is
+# The command gets what tests/with-server gives, for the first server, and TEST_URL_OTHER,
+# TEST_PID_OTHER and TEST_REDIS. The second server is Redis' user `other`, so that it alone can be cut off. Everything is
 # on free ports and in folders of its own.
 set -euo pipefail
 
@@ -65,6 +65,7 @@ env -i PATH="$PATH" PORT=0 ROWCAST_BIND=127.0.0.1 DATABASE_URL="$TEST_DB" API_JW
   $SERVER_ENV ROWCAST_REDIS_URL="redis://other:any@${TEST_REDIS#redis://}" \
   "$TEST_BIN" serve >"$work/server.log" 2>&1 &
 child=$!
+export TEST_PID_OTHER=$child
 listens() {
   local address
   address=$(sed -n 's/.*Listening on //p' "$work/server.log")

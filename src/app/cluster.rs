@@ -13,7 +13,7 @@ use crate::{
     hub::topics::Hub,
     presence::Tracker,
     replication::{self, Handle, Worker, relay, sink::ChangeSink},
-    runtime::Drain,
+    runtime::Stages,
     telemetry::Registry,
     tenants::{Tenant, census::Census},
 };
@@ -29,19 +29,19 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 pub(super) struct Streams {
     shared: Option<(Arc<Redis>, relay::Config)>,
-    drain: Drain,
+    stages: Stages,
     metrics: replication::Metrics,
 }
 
 impl Streams {
     /// Starts to read a database into a sink.
     pub(super) fn spawn<S: ChangeSink>(&self, config: replication::Config, sink: S) -> Handle {
-        let Self { shared, drain, metrics } = self;
+        let Self { shared, stages, metrics } = self;
         match shared {
-            None => Worker::spawn(config, sink, drain, metrics),
+            None => Worker::spawn(config, sink, &stages.ground, metrics),
             Some((bus, relay)) => {
                 let log = bus.log(&format!("{}/{}", config.tenant, config.slot_name));
-                relay::spawn(config, relay.clone(), Arc::new(log), sink, drain, metrics)
+                relay::spawn(config, relay.clone(), Arc::new(log), sink, stages, metrics)
             }
         }
     }
@@ -52,10 +52,10 @@ pub(super) fn nodes(
     settings: &ClusterSettings,
     tenant: &Arc<Tenant>,
     registry: &mut Registry,
-    drain: &Drain,
+    stages: &Stages,
 ) -> Result<Nodes, Unusable> {
     let metrics = replication::Metrics::register(registry);
-    let mut streams = Streams { shared: None, drain: drain.clone(), metrics };
+    let mut streams = Streams { shared: None, stages: stages.clone(), metrics };
     let Some(url) = &settings.redis_url else {
         let hub = Arc::new(Hub::new());
         let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
@@ -77,9 +77,9 @@ pub(super) fn nodes(
         presence: Arc::clone(&presence),
         census: Arc::clone(&census),
     };
-    bus.start(Arc::new(incoming), drain);
-    presence.start(drain);
-    census.start(drain);
+    bus.start(Arc::new(incoming), &stages.ground);
+    presence.start(&stages.ground);
+    census.start(&stages.ground);
     if settings.shares_changes {
         streams.shared = Some((bus, relay::Config { log_bytes: settings.log_bytes }));
     }

@@ -37,7 +37,7 @@ use crate::{
     },
     postgres_changes::{self, DeleteVisibility, PostgresChanges, RowSecurity, Surplus},
     replication::{self, Publication},
-    runtime::Drain,
+    runtime::{Drain, Stages},
     secret::Secret,
     session::{self, Services},
     telemetry::Registry,
@@ -99,16 +99,17 @@ pub async fn serve(
     let listener = listener::bind(address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
 
-    let drain = Drain::new();
+    let stages = Stages::new();
+    let Stages { work, ground, .. } = &stages;
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
-    let tenant = Arc::new(tenant(&settings.tenant, &drain)?);
-    let nodes = cluster::nodes(&settings.cluster, &tenant, &mut registry, &drain)?;
+    let tenant = Arc::new(tenant(&settings.tenant, ground)?);
+    let nodes = cluster::nodes(&settings.cluster, &tenant, &mut registry, &stages)?;
     let Nodes { hub, presence, streams } = nodes;
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
-    database::prepare(&settings, &drain).await?;
+    database::prepare(&settings, work).await?;
     let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
     let replays = Replays::new(pool.clone(), series.clone());
     let from_database = DatabaseBroadcasts::new(
@@ -120,7 +121,7 @@ pub async fn serve(
     let flows = settings.messages.broadcasts;
     let readiness = flows.then(|| from_database.readiness());
     let store = if flows { Store::new(pool.clone()) } else { Store::off() };
-    let rooms = chat::Rooms::open(&settings, &hub, &tenant, &drain, &mut registry, &pool);
+    let rooms = chat::Rooms::open(&settings, &hub, &tenant, ground, &mut registry, &pool);
     // A database that is away is asked again when the stream starts.
     let found = tokio::time::timeout(LOOK, Box::pin(rooms.chat.look())).await;
     if let Ok(Ok(State::Off)) = found
@@ -133,20 +134,21 @@ pub async fn serve(
     let sinks = ((from_database, rooms.pushes()), changes.pipeline());
     let stream = streams.spawn(stream(&settings), sinks);
     let janitor_metrics = janitor::Metrics::register(&mut registry);
-    rooms.stream(&settings, &drain, &streams, &janitor_metrics);
+    rooms.stream(&settings, work, &streams, &janitor_metrics);
     let janitor = match janitor(&settings) {
-        Some(config) => janitor::spawn(config, &drain, &janitor_metrics),
+        Some(config) => janitor::spawn(config, work, &janitor_metrics),
         None => janitor::Handle::default(),
     };
     let terms = tenant.terms();
-    drain.spawn("publication", changes.clone().watch(drain.clone()));
+    ground.spawn("publication", changes.clone().watch(ground.clone()));
     let services = Arc::new(Services {
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages { readiness, replays, store, janitor },
         presence,
         metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
-        drain: drain.clone(),
+        drain: work.clone(),
+        waves: Arc::new(waves(&settings.listen)),
         policies: rooms.policies(authorizer),
         changes,
         chat: rooms.chat,
@@ -157,7 +159,7 @@ pub async fn serve(
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
-        readiness: Readiness::new(hub, drain.clone()),
+        readiness: Readiness::new(hub, work.clone()),
         pages,
         config: http::Config {
             connect_error_backoff: settings.sockets.connect_error_backoff,
@@ -172,10 +174,11 @@ pub async fn serve(
         handshake_timeout: settings.listen.handshake_timeout,
     };
     let router = http::router(Arc::new(state));
-    drain.spawn("listener", listener::serve(listener, router, bounds, drain.clone()));
+    let serving = listener::serve(listener, router, bounds, stages.clone());
+    stages.doors.spawn("listener", serving);
     ready(Ready { address });
     stop.await;
-    let left = drain.finish(settings.listen.drain_timeout).await;
+    let left = stages.finish(settings.listen.drain_timeout).await;
     if left > 0 {
         tracing::warn!(left, "some connections or tasks did not end in time");
     }
@@ -308,6 +311,11 @@ fn sockets(settings: &config::SocketSettings) -> session::Config {
         waiting_bytes: settings.waiting_bytes,
         ..session::Config::default()
     }
+}
+
+/// Sockets close early enough for what follows to end in time.
+fn waves(settings: &config::ListenSettings) -> session::Waves {
+    session::Waves::new(settings.drain_window.min(settings.drain_timeout / 2))
 }
 
 fn guard(settings: &config::Guard) -> Guard {

@@ -105,7 +105,7 @@ impl ChangeSink for DatabaseBroadcasts {
                 Some((version, columns)) if *version == relation.version => columns,
                 _ => &layout.insert((relation.version, Layout::of(relation))).1,
             };
-            match self.0.broadcast(columns, new, age) {
+            match self.0.broadcast(columns, new, batch.xid, age) {
                 Ok(id) => {
                     self.0.series.sent(age);
                     tracing::trace!(%id, "broadcast of the database");
@@ -126,7 +126,13 @@ impl ChangeSink for DatabaseBroadcasts {
 }
 
 impl Inner {
-    fn broadcast(&self, columns: &Layout, new: &Tuple, age: Duration) -> Result<Uuid, Dropped> {
+    fn broadcast(
+        &self,
+        columns: &Layout,
+        new: &Tuple,
+        xid: u32,
+        age: Duration,
+    ) -> Result<Uuid, Dropped> {
         if age > self.retention {
             return Err(Dropped::Expired);
         }
@@ -147,7 +153,7 @@ impl Inner {
         }
         let meta = format!(r#"{{"id":"{}"}}"#, row.id);
         let message = Fanout::User { broadcast: row.broadcast, meta };
-        events.record(self.hub.publish_stored(&key, &message, Interest::BROADCAST, row.id));
+        events.record(self.hub.publish_stored(&key, &message, Interest::BROADCAST, (row.id, xid)));
         Ok(row.id)
     }
 }

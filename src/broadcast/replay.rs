@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 use crate::{
     hub::Subscriber,
-    postgres::pool::{Pool, PoolError, ScriptError},
+    postgres::{
+        pool::{Pool, PoolError, ScriptError},
+        snapshot::Snapshot,
+    },
     protocol::{
         message::{Encoding, Ref, UserBroadcast},
         prepared::{Frame, pushed},
@@ -88,6 +91,15 @@ impl Stored {
     }
 }
 
+/// What a replay found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Oldest first.
+    pub messages: Vec<Stored>,
+    /// What it saw, if it found anything.
+    saw: Option<Snapshot>,
+}
+
 /// Reads stored messages. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Replays {
@@ -109,6 +121,7 @@ struct Answer<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
     bytes: Option<String>,
+    snapshot: &'a str,
 }
 
 impl Request {
@@ -146,33 +159,35 @@ impl Replays {
     /// # Errors
     ///
     /// [`ReplayError`].
-    pub async fn fetch(&self, topic: &str, request: Request) -> Result<Vec<Stored>, ReplayError> {
+    pub async fn fetch(&self, topic: &str, request: Request) -> Result<Found, ReplayError> {
         let begun = Instant::now();
         let mut lease = Box::pin(self.pool.checkout()).await?;
         lease.mark_dirty();
         let rows = lease.simple_rows_within(TIMEOUT, &script(topic, request)).await?;
         lease.mark_clean();
         self.series.replayed(begun.elapsed());
-        rows.iter().map(|row| stored(row)).collect()
+        let mut found = Found::default();
+        for row in &rows {
+            let (message, saw) = stored(row)?;
+            found.messages.push(message);
+            found.saw = Some(saw);
+        }
+        Ok(found)
     }
 }
 
 /// The frames to push to a channel, right after the reply to its join. Clears
 /// up with what came live meanwhile, so call it once, and also when nothing
 /// was found: [`crate::hub::seen::Seen::replay_begins`] waits for it.
-pub fn frames(
-    stored: &[Stored],
-    subscriber: &Subscriber,
-    join_ref: &Ref,
-    topic: &str,
-) -> Vec<Frame> {
-    let ids: Vec<Uuid> = stored.iter().map(|message| message.id).collect();
-    let wanted = subscriber.seen.replay_ends(&ids);
+pub fn frames(found: Found, subscriber: &Subscriber, join_ref: &Ref, topic: &str) -> Vec<Frame> {
+    let Found { messages, saw } = found;
+    let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
+    let wanted = subscriber.seen.replay_ends(&ids, saw);
     let frame = |message: &Stored| {
         let meta = format!(r#"{{"id":"{}","replayed":true}}"#, message.id);
         pushed(subscriber.vsn, join_ref, topic, &message.broadcast, &meta)
     };
-    let unseen = stored.iter().zip(wanted).filter(|(_, wanted)| *wanted);
+    let unseen = messages.iter().zip(wanted).filter(|(_, wanted)| *wanted);
     unseen.filter_map(|(message, _)| frame(message)).collect()
 }
 
@@ -183,7 +198,7 @@ fn script(topic: &str, Request { since, limit }: Request) -> String {
     format!(
         "begin read only; set local statement_timeout = {timeout}; \
          select json_build_object('id', id, 'event', event, 'payload', payload, \
-             'bytes', encode(binary_payload, 'hex'))::text \
+             'bytes', encode(binary_payload, 'hex'), 'snapshot', pg_current_snapshot()::text)::text \
          from ( \
            select id, event, payload, binary_payload, inserted_at, \
              cmin::text::bigint as command, ctid as place \
@@ -200,14 +215,15 @@ fn script(topic: &str, Request { since, limit }: Request) -> String {
     )
 }
 
-fn stored(row: &str) -> Result<Stored, ReplayError> {
+fn stored(row: &str) -> Result<(Stored, Snapshot), ReplayError> {
     let answer: Answer<'_> = serde_json::from_str(row).map_err(|_| ReplayError::Answer)?;
     let (encoding, payload) = match answer.bytes {
         Some(hex) => (Encoding::Binary, row::hex(hex.as_bytes()).ok_or(ReplayError::Answer)?),
         None => (Encoding::Json, Bytes::copy_from_slice(answer.payload.get().as_bytes())),
     };
     let broadcast = UserBroadcast { event: answer.event, encoding, payload };
-    Ok(Stored { id: answer.id, broadcast })
+    let saw = Snapshot::parse(answer.snapshot).ok_or(ReplayError::Answer)?;
+    Ok((Stored { id: answer.id, broadcast }, saw))
 }
 
 #[cfg(test)]
@@ -248,12 +264,14 @@ mod tests {
     fn rows_read_as_messages_with_their_payload_as_it_was() {
         let id = Uuid::from_u128(7);
         let json = format!(
-            r#"{{"id" : "{id}", "event" : "e", "payload" : {{"a": 1.50}}, "bytes" : null}}"#
+            r#"{{"id" : "{id}", "event" : "e", "payload" : {{"a": 1.50}}, "bytes" : null, "snapshot" : "1:1:"}}"#
         );
-        let message = stored(&json).unwrap();
+        let (message, _) = stored(&json).unwrap();
         assert_eq!(message.broadcast.payload, r#"{"a": 1.50}"#);
-        let bytes = format!(r#"{{"id":"{id}","event":"e","payload":null,"bytes":"cafe"}}"#);
-        let message = stored(&bytes).unwrap();
+        let bytes = format!(
+            r#"{{"id":"{id}","event":"e","payload":null,"bytes":"cafe","snapshot":"1:1:"}}"#
+        );
+        let (message, _) = stored(&bytes).unwrap();
         assert_eq!(message.broadcast.payload, Bytes::from_static(&[0xca, 0xfe]));
         assert_eq!(message.broadcast.encoding, Encoding::Binary);
     }

@@ -68,7 +68,7 @@ impl From<MigrateError> for Failure {
                 "mend what the message names and run rowcast migrate --chat again.",
             ),
             MigrateError::Failed { .. } => Self::new(
-                format!("The SQL objects could not be installed: {error}."),
+                format!("The SQL objects could not be installed: {}.", telemetry::reason(&error)),
                 "mend what the message names and try again; nothing was changed.",
             ),
         }

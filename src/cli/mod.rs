@@ -102,16 +102,17 @@ fn run(command: Command) -> Result<(), Failure> {
 }
 
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
             Failure::new(
                 format!("The system gives no threads: {error}."),
                 "end other programs, or raise the limit that ulimit -u shows.",
             )
-        })?
-        .block_on(work)
+        })?;
+    let outcome = runtime.block_on(work);
+    // Whatever the system has not answered yet, such as a name, is of no use any more.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[cfg(test)]

@@ -57,8 +57,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     start_logging(&settings.log);
     let pages = Pages { site, ..Pages::default() };
     let ready = |ready: app::Ready| screen::progress(format!("Listening on {}", ready.address));
-    app::serve(settings, pages, ready, signals::stop()).await?;
-    Ok(())
+    tokio::select! {
+        served = Box::pin(app::serve(settings, pages, ready, signals::first())) => Ok(served?),
+        () = signals::second() => Err(signals::cut_short()),
+    }
 }
 
 fn site(folder: &Path) -> Result<Site, Failure> {

@@ -147,6 +147,12 @@ impl Interest {
         self.wake(changed);
     }
 
+    /// For a bus that is up: its server does not know these topics any more.
+    pub fn forget(&self, is_forgotten: impl Fn(&Key) -> bool) {
+        let changed = self.lock().forget(is_forgotten);
+        self.wake(changed);
+    }
+
     fn wake(&self, changed: bool) {
         if changed {
             self.changed.notify_one();
@@ -215,6 +221,23 @@ mod tests {
         assert_eq!((&*batch.subscribe, &*batch.unsubscribe), (&[][..], &[key("a")][..]));
         assert!(before.elapsed() >= Times::default().cooldown);
         assert!(interest.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_is_asked_for_again_and_not_confirmed() {
+        let interest = Interest::new(Times::default());
+        interest.came_up();
+        interest.enter(&key("a"));
+        let reached = interest.reach(&key("b")).unwrap();
+        let first = interest.next(10).await;
+        interest.forget(|forgotten| *forgotten == key("b"));
+        interest.confirm(&first);
+        let second = interest.next(10).await;
+        assert_eq!(second.subscribe, [key("b")]);
+        interest.confirm(&second);
+        assert!(reached.wait().await);
+        interest.forget(|forgotten| *forgotten == key("a"));
+        assert_eq!(interest.next(10).await.subscribe, [key("a")]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,26 +1,26 @@
 //! The bus between processes: Redis or Valkey, version 6 or newer (RESP3).
 //!
-//! A topic is a channel of its pub/sub. One connection sends and one listens;
-//! messages are sent in pipelines, and both connections are pinged, so that a
-//! server that hangs is noticed like one that is gone. A message is sent once:
-//! if its connection breaks, it may be lost, and is not sent again, for that
-//! might double it. What does not come in or go out in time is dropped and
-//! counted.
+//! A topic is a channel of its pub/sub, in a Redis Cluster a sharded one. One
+//! connection sends and one listens, see [`link`]; messages are sent in
+//! pipelines, and both connections are pinged, so that a server that hangs is
+//! noticed like one that is gone. A message is sent once: if its connection
+//! breaks, it may be lost, and is not sent again, for that might double it.
+//! What does not come in or go out in time is dropped and counted.
 //!
 //! Whoever may publish on that server may speak on every topic: keep it private.
 
+mod link;
 mod log;
+mod moves;
 mod servers;
+mod slots;
 mod tls;
 mod url;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use redis::{
-    Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection,
-};
+use redis::{RedisError, RedisResult, Value};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
@@ -32,7 +32,7 @@ use crate::{
     topic::Key,
 };
 
-use self::servers::Servers;
+use self::{link::Link, servers::Servers};
 pub use self::{log::Log, tls::Tls};
 use super::{
     Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, envelope, interest::Times,
@@ -109,13 +109,6 @@ struct Outgoing {
     others: Option<oneshot::Sender<usize>>,
 }
 
-/// The connections of one time that the bus is up.
-struct Link {
-    server: ConnectionInfo,
-    sender: MultiplexedConnection,
-    listener: MultiplexedConnection,
-}
-
 /// Most messages of one pipeline.
 const BATCH: usize = 512;
 
@@ -132,7 +125,8 @@ impl Redis {
     /// A bus through the server at `url`: `redis://`, `rediss://` for TLS, or
     /// `valkey://` and `valkeys://`, each with user, password and number of the
     /// database; or `redis-sentinel://` and so on, with the hosts of sentinels
-    /// and `?master=NAME`. Nothing is connected yet.
+    /// and `?master=NAME`; or `redis-cluster://` and so on, with some hosts of a
+    /// Redis Cluster. Nothing is connected yet.
     ///
     /// # Errors
     ///
@@ -210,35 +204,25 @@ impl Redis {
     async fn connect(&self) -> RedisResult<Link> {
         let (node, incoming, metrics) =
             (self.node, Arc::clone(&self.incoming), self.metrics.clone());
-        let on_push = move |push: PushInfo| {
-            if let Some(bytes) = message(push)
-                && envelope::sender(&bytes) != Some(node)
-                && !incoming.push(bytes.len(), bytes)
-            {
+        let hear = move |bytes: Bytes| {
+            if envelope::sender(&bytes) != Some(node) && !incoming.push(bytes.len(), bytes) {
                 metrics.dropped("slow", 1);
             }
-            Ok::<(), RedisError>(())
         };
-        let config = self.servers.config();
-        let (sender, server) = self.servers.reach(&config).await?;
-        let config = config.set_push_sender(on_push);
-        let listener = self.servers.connect(&server, &config).await?;
-        Ok(Link { server, sender, listener })
+        Link::open(&self.servers, hear).await
     }
 
     /// Works until a connection fails.
     async fn serve(&self, link: Link) -> RedisError {
-        let Link { server, sender, listener } = link;
         // Put there by somebody who saw the bus up a moment before it was not.
         self.metrics.dropped("away", self.outgoing.clear());
         self.interest.came_up();
         self.metrics.up.set(1);
         let error = tokio::select! {
-            error = self.ping(sender.clone()) => error,
-            error = self.ping(listener.clone()) => error,
-            error = self.servers.is_replaced(&server, self.config.ping) => error,
-            error = self.send(sender) => error,
-            error = self.subscribe(listener) => error,
+            error = link.watch(&self.servers, self.config.ping) => error,
+            error = self.send(&link) => error,
+            error = self.subscribe(&link) => error,
+            error = self.heed(&link) => error,
         };
         self.servers.have_changed();
         self.went_down();
@@ -253,26 +237,13 @@ impl Redis {
         self.metrics.topics.set(0);
     }
 
-    async fn ping(&self, mut connection: MultiplexedConnection) -> RedisError {
-        loop {
-            let next = Instant::now() + self.config.ping;
-            if let Err(error) = redis::cmd("PING").query_async::<()>(&mut connection).await {
-                return error;
-            }
-            tokio::time::sleep_until(next).await;
-        }
-    }
-
-    async fn send(&self, mut connection: MultiplexedConnection) -> RedisError {
+    async fn send(&self, link: &Link) -> RedisError {
         loop {
             let batch = self.outgoing.take(BATCH, BATCH_BYTES).await;
-            let mut pipeline = redis::pipe();
-            pipeline.ignore_errors();
-            for Outgoing { channel, bytes, .. } in &batch {
-                pipeline.add_command(publish(channel, bytes));
-            }
+            let messages: Vec<_> =
+                batch.iter().map(|message| (&*message.channel, &*message.bytes)).collect();
             let mut flight = Flight { messages: batch.len(), metrics: &self.metrics };
-            match pipeline.query_async::<Vec<RedisResult<Value>>>(&mut connection).await {
+            match link.publish(&messages).await {
                 Ok(answers) => {
                     flight.messages = 0;
                     self.count(&answers);
@@ -297,24 +268,32 @@ impl Redis {
         }
     }
 
-    async fn subscribe(&self, mut connection: MultiplexedConnection) -> RedisError {
+    async fn subscribe(&self, link: &Link) -> RedisError {
         loop {
             let batch = self.interest.next(TOPICS).await;
-            let channels = |keys: &[Key]| -> Vec<String> {
-                keys.iter().map(|key| self.channel(key)).collect()
-            };
-            if !batch.subscribe.is_empty()
-                && let Err(error) = connection.subscribe(channels(&batch.subscribe)).await
-            {
+            if let Err(error) = link.subscribe(&self.channels(&batch.subscribe)).await {
                 return error;
             }
+            self.forget(link);
             self.interest.confirm(&batch);
-            if !batch.unsubscribe.is_empty()
-                && let Err(error) = connection.unsubscribe(channels(&batch.unsubscribe)).await
-            {
+            if let Err(error) = link.unsubscribe(&self.channels(&batch.unsubscribe)).await {
                 return error;
             }
             self.metrics.topics.set(i64::try_from(self.interest.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Has topics subscribed to again when they have moved to another server.
+    async fn heed(&self, link: &Link) -> RedisError {
+        loop {
+            link.moves().wait().await;
+            self.forget(link);
+        }
+    }
+
+    fn forget(&self, link: &Link) {
+        if let Some(has_moved) = link.moves().take() {
+            self.interest.forget(|key| has_moved(&self.channel(key)));
         }
     }
 
@@ -325,6 +304,10 @@ impl Redis {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    fn channels(&self, keys: &[Key]) -> Vec<String> {
+        keys.iter().map(|key| self.channel(key)).collect()
     }
 
     fn hand_over(
@@ -382,19 +365,5 @@ impl Bus for Redis {
 
     fn interest(&self) -> &Interest {
         &self.interest
-    }
-}
-
-fn publish(channel: &str, bytes: &[u8]) -> Cmd {
-    let mut command = redis::cmd("PUBLISH");
-    command.arg(channel).arg(bytes);
-    command
-}
-
-/// What a message of a channel says.
-fn message(push: PushInfo) -> Option<Bytes> {
-    match (push.kind, push.data.into_iter().nth(1)) {
-        (PushKind::Message, Some(Value::BulkString(bytes))) => Some(bytes.into()),
-        _ => None,
     }
 }

@@ -163,7 +163,7 @@ impl Kind {
             Self::Url => "a URL such as postgres://user:password@host:5432/database".to_owned(),
             Self::WebUrl => "a URL such as https://auth.example.com/jwks.json".to_owned(),
             Self::RedisUrl => {
-                "a URL such as redis://user:password@host:6379; rediss:// with TLS; redis-sentinel://…".to_owned()
+                "a URL such as redis://user:password@host:6379; rediss:// with TLS; redis-sentinel://… or redis-cluster://…".to_owned()
             }
             Self::Object => "a JSON object".to_owned(),
             Self::List => "texts separated by commas".to_owned(),

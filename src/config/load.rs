@@ -60,6 +60,7 @@ impl Resolved {
                 max_body_bytes: self.parsed("ROWCAST_MAX_BODY_BYTES")?,
                 baggage_key: self.parsed("REQUEST_ID_BAGGAGE_KEY")?,
                 drain_timeout: self.millis("ROWCAST_DRAIN_TIMEOUT_MS")?,
+                drain_window: self.millis("ROWCAST_DRAIN_WINDOW_MS")?,
             },
             database: DatabaseSettings {
                 connect: self.database()?,

@@ -54,8 +54,10 @@ pub struct ListenSettings {
     pub max_body_bytes: usize,
     /// Entry of `baggage` that names a request.
     pub baggage_key: String,
-    /// Time that a shutdown waits.
+    /// Time that a shutdown may take.
     pub drain_timeout: Duration,
+    /// Time over which it closes sockets.
+    pub drain_window: Duration,
 }
 
 /// The database and what may be installed there.

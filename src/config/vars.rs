@@ -33,7 +33,9 @@ pub static KNOBS: &[Knob] = &[
     Knob::new(Network, "REQUEST_ID_BAGGAGE_KEY", Kind::Text, "request-id",
         "Entry of the header `baggage` that is taken for `x-request-id`."),
     Knob::new(Network, "ROWCAST_DRAIN_TIMEOUT_MS", Kind::MILLIS, "20000",
-        "How long a shutdown waits for sockets and tasks."),
+        "How long a shutdown may take: what has not ended by then is cut off."),
+    Knob::new(Network, "ROWCAST_DRAIN_WINDOW_MS", Kind::MILLIS, "5000",
+        "Time over which a server that stops closes its sockets, so that their clients do not all come back in one moment: 10 ms for each socket, but no more than this, nor than half of `ROWCAST_DRAIN_TIMEOUT_MS`. 0 closes all at once."),
 
     Knob::new(Database, "DATABASE_URL", Kind::Url, "",
         "The database as one URL; `sslmode` and `sslrootcert` may follow as parameters. It wins over `DB_*`, except that `DB_SSL_CA_CERT` wins over `sslrootcert`.").secret(),
@@ -126,7 +128,7 @@ pub static KNOBS: &[Knob] = &[
         "What one client may send about topics while the database is asked about them; more is dropped."),
 
     Knob::new(Cluster, "ROWCAST_REDIS_URL", Kind::RedisUrl, "",
-        "Redis or Valkey, version 6 or newer, through which several servers act as one, or its sentinels; unset means that there are no others.").secret(),
+        "Redis or Valkey, version 6 or newer, through which several servers act as one: a server, its sentinels, or servers of a Redis Cluster; unset means that there are no others.").secret(),
     Knob::new(Cluster, "ROWCAST_REDIS_CA_FILE", Kind::Path, "",
         "PEM file of the authorities that may sign its certificate, with TLS; unset, the system's."),
     Knob::new(Cluster, "ROWCAST_REDIS_CERT_FILE", Kind::Path, "",

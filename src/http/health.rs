@@ -19,6 +19,11 @@ impl Readiness {
     pub fn new(hub: Arc<Hub>, drain: Drain) -> Self {
         Self { hub, drain }
     }
+
+    /// True once the server stops.
+    pub fn is_stopping(&self) -> bool {
+        self.drain.is_draining()
+    }
 }
 
 /// `GET /healthcheck`: the process answers.
@@ -30,8 +35,8 @@ pub async fn healthcheck() -> &'static str {
 pub async fn ready(
     extract::State(state): extract::State<Arc<State>>,
 ) -> (StatusCode, &'static str) {
-    let Readiness { hub, drain } = &state.readiness;
-    match (drain.is_draining(), hub.is_connected()) {
+    let readiness = &state.readiness;
+    match (readiness.is_stopping(), readiness.hub.is_connected()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "other servers are out of reach"),
         (false, true) => (StatusCode::OK, "ok"),

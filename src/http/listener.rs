@@ -2,7 +2,11 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, http::Request};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -12,7 +16,7 @@ use tokio::{
 };
 use tower_service::Service as _;
 
-use crate::{runtime::Drain, telemetry::reason};
+use crate::{runtime::Stages, telemetry::reason};
 
 /// The least that hyper needs for a request's head.
 const SMALLEST_HEAD: usize = 8192;
@@ -28,8 +32,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
 }
 
-/// Serves `router` on `listener` until the drain begins.
-pub async fn serve(listener: TcpListener, router: Router, config: Config, drain: Drain) {
+/// Serves `router` on `listener` until the doors close.
+pub async fn serve(listener: TcpListener, router: Router, config: Config, stages: Stages) {
     let seats = Arc::new(Semaphore::new(config.max_connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -38,10 +42,10 @@ pub async fn serve(listener: TcpListener, router: Router, config: Config, drain:
     loop {
         let (stream, peer, seat) = tokio::select! {
             accepted = accept(&listener, &seats) => accepted,
-            () = drain.started() => return,
+            () = stages.doors.started() => return,
         };
-        let serving = connection(stream, peer, seat, http.clone(), router.clone(), drain.clone());
-        drain.spawn("connection", serving);
+        let serving = connection(stream, peer, seat, http.clone(), router.clone(), stages.clone());
+        stages.doors.spawn("connection", serving);
     }
 }
 
@@ -73,15 +77,23 @@ async fn connection(
     seat: Seat,
     http: http1::Builder,
     router: Router,
-    drain: Drain,
+    stages: Stages,
 ) {
+    let Stages { work, doors, .. } = stages;
     let seat = Arc::new(seat);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut router = router.clone();
         // An upgraded connection outlives this task and keeps its seat.
         request.extensions_mut().insert(ConnectionSeat(Arc::clone(&seat)));
         request.extensions_mut().insert(peer);
-        async move { router.call(request.map(Body::new)).await.map_err(|never: Infallible| never) }
+        let work = work.clone();
+        async move {
+            let mut response = router.call(request.map(Body::new)).await?;
+            if work.is_draining() {
+                part(&mut response);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(serving);
@@ -91,10 +103,17 @@ async fn connection(
                 tracing::debug!(error = reason(&error), "connection ended");
             }
         }
-        () = drain.started() => {
+        () = doors.started() => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
+    }
+}
+
+/// The client's next request is better sent elsewhere.
+fn part(response: &mut Response<Body>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

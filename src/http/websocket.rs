@@ -8,7 +8,8 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
         header::{
-            CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+            CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+            SEC_WEBSOCKET_VERSION, UPGRADE,
         },
     },
     response::IntoResponse as _,
@@ -56,6 +57,13 @@ pub async fn upgrade(
 ) -> Response<Body> {
     if request.method() != Method::GET {
         return StatusCode::BAD_REQUEST.into_response();
+    }
+    if state.readiness.is_stopping() {
+        let text = "the server is restarting";
+        let mut response = error::message(StatusCode::SERVICE_UNAVAILABLE, "error", text);
+        // There is another server, or this one will be back soon.
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
     }
     let accepted = match handshake::check(&state.directory, request.uri(), request.headers()).await
     {

@@ -22,10 +22,17 @@ impl Hub {
         self.send(key, message, interest, |member| Some(member.id) == skip)
     }
 
-    /// Sends a stored message to those that do not have it yet: it may have
-    /// been replayed to them, or be their own. Returns as [`Hub::publish`] does.
-    pub fn publish_stored(&self, key: &Key, message: &Fanout, interest: Interest, id: Uuid) -> u64 {
-        self.publish_unless(key, message, interest, &[id])
+    /// Sends a message that was stored by a transaction to those that do not have
+    /// it yet: it may have been replayed to them, or be their own. Returns as
+    /// [`Hub::publish`] does.
+    pub fn publish_stored(
+        &self,
+        key: &Key,
+        message: &Fanout,
+        interest: Interest,
+        (id, xid): (Uuid, u32),
+    ) -> u64 {
+        self.send(key, message, interest, |member| !member.seen.take_live(id, Some(xid)))
     }
 
     /// The same for a message that goes by several ids: those who have any of
@@ -38,8 +45,9 @@ impl Hub {
         ids: &[Uuid],
     ) -> u64 {
         // Each id is asked about, so that none is left for later.
-        let has =
-            |member: &Subscriber| ids.iter().filter(|&&id| !member.seen.take_live(id)).count();
+        let has = |member: &Subscriber| {
+            ids.iter().filter(|&&id| !member.seen.take_live(id, None)).count()
+        };
         self.send(key, message, interest, |member| has(member) > 0)
     }
 
@@ -125,7 +133,7 @@ mod tests {
         let id = Uuid::from_u128(7);
         sender.seen.will_store(id);
         let message = Fanout::Json { event: "broadcast", payload: Bytes::from_static(b"{}") };
-        assert_eq!(hub.publish_stored(&key, &message, Interest::BROADCAST, id), 1);
+        assert_eq!(hub.publish_stored(&key, &message, Interest::BROADCAST, (id, 1)), 1);
         assert_eq!((received(&sender).len(), received(&other).len()), (0, 1));
     }
 

@@ -18,6 +18,8 @@ use std::{
 
 use uuid::Uuid;
 
+use crate::postgres::snapshot::Snapshot;
+
 /// Own messages on their way through the database that are remembered.
 const MOST_OWN: usize = 1024;
 
@@ -39,6 +41,9 @@ struct Sets {
     live: Option<VecDeque<Uuid>>,
     /// Ids that were replayed; kept as long as the channel.
     replayed: Vec<Uuid>,
+    /// What the replay saw. What is not among `replayed` was left out of it and
+    /// is older: it may come live where the log is behind.
+    saw: Option<Snapshot>,
     /// Own messages not wanted back.
     own: VecDeque<Uuid>,
 }
@@ -51,11 +56,13 @@ impl Seen {
         self.change(|sets| sets.live = Some(VecDeque::new()));
     }
 
-    /// A replay ends with these messages, in this order. Returns whether each
-    /// is still to be sent; none of them will come live any more.
-    pub fn replay_ends(&self, ids: &[Uuid]) -> Vec<bool> {
+    /// A replay ends with these messages, in this order, and saw that much.
+    /// Returns whether each is still to be sent; none of them will come live any
+    /// more, nor any other that it saw.
+    pub fn replay_ends(&self, ids: &[Uuid], saw: Option<Snapshot>) -> Vec<bool> {
         let live = self.change(|sets| {
             sets.replayed.extend_from_slice(ids);
+            sets.saw = saw;
             sets.live.take().unwrap_or_default()
         });
         ids.iter().map(|id| !live.contains(id)).collect()
@@ -81,8 +88,8 @@ impl Seen {
         })
     }
 
-    /// A message comes live: whether it is to be sent.
-    pub(super) fn take_live(&self, id: Uuid) -> bool {
+    /// A message comes live, of a transaction if that is known: whether it is to be sent.
+    pub(super) fn take_live(&self, id: Uuid, xid: Option<u32>) -> bool {
         if !self.in_use.load(Ordering::Acquire) {
             return true;
         }
@@ -91,7 +98,8 @@ impl Seen {
                 sets.own.remove(at);
                 return false;
             }
-            if sets.replayed.contains(&id) {
+            let was_read = || xid.zip(sets.saw.as_ref()).is_some_and(|(xid, saw)| saw.saw(xid));
+            if sets.replayed.contains(&id) || was_read() {
                 return false;
             }
             if let Some(live) = &mut sets.live {
@@ -115,7 +123,8 @@ impl Seen {
 
 impl Sets {
     fn is_empty(&self) -> bool {
-        self.live.is_none() && self.replayed.is_empty() && self.own.is_empty()
+        let none_read = self.replayed.is_empty() && self.saw.is_none();
+        self.live.is_none() && none_read && self.own.is_empty()
     }
 }
 
@@ -129,23 +138,37 @@ mod tests {
     #[test]
     fn what_was_replayed_does_not_come_live_and_the_other_way_round() {
         let seen = Seen::default();
-        assert!(seen.take_live(A) && seen.take_live(A), "nothing is remembered without a replay");
+        assert!(
+            seen.take_live(A, None) && seen.take_live(A, None),
+            "nothing is remembered without a replay"
+        );
         seen.replay_begins();
-        assert!(seen.take_live(A));
-        assert_eq!(seen.replay_ends(&[A, B]), [false, true]);
-        assert!(!seen.take_live(B) && !seen.take_live(B));
-        assert!(seen.take_live(Uuid::from_u128(3)));
+        assert!(seen.take_live(A, None));
+        assert_eq!(seen.replay_ends(&[A, B], None), [false, true]);
+        assert!(!seen.take_live(B, None) && !seen.take_live(B, None));
+        assert!(seen.take_live(Uuid::from_u128(3), None));
+    }
+
+    #[test]
+    fn what_a_replay_saw_and_left_out_does_not_come_after_it() {
+        let seen = Seen::default();
+        seen.replay_begins();
+        let snapshot = Snapshot::parse("7:9:7");
+        assert_eq!(seen.replay_ends(&[A], snapshot), [true]);
+        assert!(!seen.take_live(B, Some(8)), "it was there and is older");
+        assert!(seen.take_live(B, Some(7)) && seen.take_live(B, Some(9)), "it was not there");
+        assert!(seen.take_live(B, None));
     }
 
     #[test]
     fn an_own_message_is_skipped_once() {
         let seen = Seen::default();
         seen.will_store(A);
-        assert!(!seen.take_live(A));
-        assert!(seen.take_live(A));
+        assert!(!seen.take_live(A, None));
+        assert!(seen.take_live(A, None));
         seen.will_store(B);
         assert!(seen.did_not_store(B) && !seen.did_not_store(B));
-        assert!(seen.take_live(B));
+        assert!(seen.take_live(B, None));
         assert!(!seen.in_use.load(Ordering::Acquire));
     }
 }

@@ -10,6 +10,7 @@ mod lease;
 pub mod pgoutput;
 pub mod pool;
 pub mod session;
+pub mod snapshot;
 mod tcp;
 mod tls;
 pub mod types;

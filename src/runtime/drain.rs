@@ -1,7 +1,21 @@
-//! Orderly shutdown: one signal down, one "all done" back.
+//! Orderly shutdown: a signal down, an "all done" back, stage by stage.
+//!
+//! A server stops in three [`Stages`], each of which begins when the one before
+//! has ended. Whoever builds a component chooses its stage by the [`Drain`] that
+//! it hands over; the component itself knows of no others.
+//!
+//! 1. `work`: what is not begun any more. It is told at once. Sockets refuse
+//!    joins and close one after the other; who reads the database for other
+//!    servers gives it up; upkeep ends.
+//! 2. `doors`: the listener and its connections. They stay open meanwhile, to say
+//!    that the server is not ready, and take no request after that.
+//! 3. `ground`: what sockets and requests stand on, and what they may have left to
+//!    do: streams, the bus to other servers, presence, the chat's tasks, keys. An
+//!    open socket misses nothing until its own end.
 
 use std::{future::Future, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Told to every component that outlives a call. Clones share one signal.
@@ -9,6 +23,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Drain {
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// What stops first, then, and last. Clones share their signals.
+#[derive(Debug, Clone, Default)]
+pub struct Stages {
+    /// Sockets, and what need not be begun any more.
+    pub work: Drain,
+    /// The listener and its connections.
+    pub doors: Drain,
+    /// What sockets and requests are served by.
+    pub ground: Drain,
 }
 
 impl Drain {
@@ -29,6 +54,11 @@ impl Drain {
     /// Makes [`Drain::finish`] wait for `future` too, which runs elsewhere.
     pub fn track<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.tasks.track_future(future)
+    }
+
+    /// How many tasks run.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
     }
 
     /// True once shutdown began.
@@ -56,9 +86,30 @@ impl Drain {
     }
 }
 
+impl Stages {
+    /// Stages nobody has asked to end yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends one stage after the other, all within `limit`: one that takes too
+    /// long does not keep the next from its end. Returns how many tasks were
+    /// still running then.
+    pub async fn finish(&self, limit: Duration) -> usize {
+        let end = Instant::now() + limit;
+        let rest = || end.saturating_duration_since(Instant::now());
+        self.work.finish(limit * 3 / 4).await;
+        self.doors.finish(rest() / 2).await;
+        self.ground.finish(rest()).await;
+        [&self.work, &self.doors, &self.ground].into_iter().map(Drain::tasks).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
 
     #[tokio::test(start_paused = true)]
     async fn finish_waits_for_tasks_and_counts_the_stubborn() {
@@ -69,5 +120,41 @@ mod tests {
         assert!(!drain.is_draining());
         assert_eq!(drain.finish(Duration::from_secs(1)).await, 1);
         assert!(drain.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_goes_on_until_the_one_before_has_ended() {
+        let stages = Stages::new();
+        let Stages { work, doors, ground } = stages.clone();
+        stages.work.spawn("work", async move {
+            work.started().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert!(!doors.is_draining());
+        });
+        let doors = stages.doors.clone();
+        stages.doors.spawn("doors", async move {
+            doors.started().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert!(!ground.is_draining());
+        });
+        let ground = stages.ground.clone();
+        stages.ground.spawn("ground", async move { ground.started().await });
+        let begun = Instant::now();
+        assert_eq!(stages.finish(LIMIT).await, 0);
+        assert_eq!(begun.elapsed(), Duration::from_secs(6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stubborn_stage_leaves_the_others_time_to_end() {
+        let stages = Stages::new();
+        stages.work.spawn("stubborn", std::future::pending());
+        let ground = stages.ground.clone();
+        stages.ground.spawn("last words", async move {
+            ground.started().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        });
+        let begun = Instant::now();
+        assert_eq!(stages.finish(LIMIT).await, 1);
+        assert!(begun.elapsed() <= LIMIT);
     }
 }

@@ -10,4 +10,7 @@ pub mod rate;
 pub mod shards;
 mod spawn;
 
-pub use self::{drain::Drain, spawn::spawn};
+pub use self::{
+    drain::{Drain, Stages},
+    spawn::spawn,
+};

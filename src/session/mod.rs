@@ -14,6 +14,7 @@ mod dispatch;
 pub mod entrance;
 pub mod handlers;
 pub mod join;
+mod leaving;
 pub mod metrics;
 pub mod permission;
 mod policies;
@@ -25,6 +26,7 @@ mod tests;
 pub mod token;
 pub mod transport;
 pub mod waiting;
+pub mod waves;
 pub mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -45,6 +47,7 @@ pub use self::{
     metrics::{Metrics, TenantMetrics},
     policies::Policies,
     socket::Socket,
+    waves::Waves,
 };
 
 /// Everything a socket of one tenant works with.
@@ -68,8 +71,10 @@ pub struct Services {
     pub changes: PostgresChanges,
     /// Counters.
     pub metrics: TenantMetrics,
-    /// Says when the server stops.
+    /// Says when the server stops; sockets count among its tasks.
     pub drain: Drain,
+    /// When each socket closes then.
+    pub waves: Arc<Waves>,
     /// Times and sizes.
     pub config: Config,
 }

@@ -44,6 +44,8 @@ pub struct Socket {
     idle_since: Option<Instant>,
     tokens_due: Option<Instant>,
     disconnects: watch::Receiver<u64>,
+    /// The server stops: when this socket closes.
+    pub(super) leaves_at: Option<Instant>,
 }
 
 /// Everything that makes a socket act.
@@ -58,7 +60,7 @@ enum Event {
 
 /// How a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// Nobody is there to talk to.
     Gone,
     /// The client reads too slowly to be told anything but that.
@@ -85,6 +87,7 @@ impl Socket {
             idle_since: None,
             tokens_due: None,
             disconnects,
+            leaves_at: None,
         }
     }
 
@@ -120,15 +123,22 @@ impl Socket {
                 Some(done) = self.tasks.next(), if can_answer => Event::Done(done),
                 () = &mut alarm => Event::Timer,
                 Ok(()) = self.disconnects.changed() => Event::Disconnect,
-                () = drain.started() => Event::Drain,
+                () = drain.started(), if self.leaves_at.is_none() => Event::Drain,
             };
             let ended = match event {
                 Event::Incoming(incoming) => self.on_incoming(incoming),
                 Event::Outbox => self.flush(transport).await,
                 Event::Done(done) => self.on_done(done),
+                Event::Timer if self.is_to_leave() => {
+                    self.complete(transport).await;
+                    Some(Ending::Close(1012, "the server is restarting"))
+                }
                 Event::Timer => self.on_timer(),
                 Event::Disconnect => Some(self.on_disconnect()),
-                Event::Drain => Some(Ending::Close(1012, "the server is restarting")),
+                Event::Drain => {
+                    self.prepare_to_leave();
+                    None
+                }
             };
             let overflow = Ending::Close(1008, "too many messages wait");
             let ended = ended.or(self.waiting.has_overflowed().then_some(overflow));
@@ -173,7 +183,7 @@ impl Socket {
         }
     }
 
-    fn on_done(&mut self, done: Done) -> Option<Ending> {
+    pub(super) fn on_done(&mut self, done: Done) -> Option<Ending> {
         match done {
             Done::Refused { frame, close } => {
                 self.context.outbox.push(frame);
@@ -237,7 +247,7 @@ impl Socket {
 
     /// Sends what is queued and meets the requests among it. What these say to
     /// the client goes out with the next batch.
-    async fn flush(&mut self, transport: &mut impl Transport) -> Option<Ending> {
+    pub(super) async fn flush(&mut self, transport: &mut impl Transport) -> Option<Ending> {
         let outbox = Arc::clone(&self.context.outbox);
         let limit = self.context.services.config.write_timeout;
         let Some(requests) = self.writer.take(&outbox) else { return Some(Ending::Slow) };
@@ -310,6 +320,6 @@ impl Socket {
         let config = &self.context.services.config;
         let idle = self.last_seen + config.idle_timeout;
         let empty = self.idle_since.map(|since| since + config.no_channel_timeout);
-        [empty, self.tokens_due].into_iter().flatten().fold(idle, Instant::min)
+        [empty, self.tokens_due, self.leaves_at].into_iter().flatten().fold(idle, Instant::min)
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 };
 
 use super::{
-    Config, Credentials, Metrics, Policies, Services, Socket,
+    Config, Credentials, Metrics, Policies, Services, Socket, Waves,
     transport::{Gone, Incoming, Transport},
 };
 
@@ -121,6 +121,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
+        waves: Arc::new(Waves::new(Duration::from_secs(5))),
         config,
         hub,
         tenant,

@@ -123,7 +123,7 @@ pub enum MigrateError {
     #[error("{0}")]
     Refused(String),
     /// Any other error of one of the SQL files.
-    #[error("{file} failed: {}", words(.source))]
+    #[error("{file} failed")]
     Failed {
         /// The file.
         file: &'static str,

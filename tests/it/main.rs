@@ -34,6 +34,7 @@ mod rest_broadcast;
 mod restart;
 mod rooms;
 mod sslmode;
+mod stopping;
 mod support;
 mod tidy;
 mod token_handling;

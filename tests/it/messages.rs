@@ -94,8 +94,8 @@ impl Bench {
     async fn replayed(&self, limit: u32, subscriber: &Subscriber) -> Vec<Value> {
         let params = format!(r#"{{"since":0,"limit":{limit}}}"#);
         let request = Request::parse(true, &RawValue::from_string(params).unwrap()).unwrap();
-        let stored = self.replays.fetch("room", request).await.unwrap();
-        let frames = replay::frames(&stored, subscriber, &Ref::string("1"), "realtime:room");
+        let found = self.replays.fetch("room", request).await.unwrap();
+        let frames = replay::frames(found, subscriber, &Ref::string("1"), "realtime:room");
         frames.iter().map(replay_payload).collect()
     }
 

@@ -83,7 +83,7 @@ pub(super) fn stored_url(home: &Path) -> Option<Secret> {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let mut stop = Box::pin(signals::stop());
+    let (mut stop, again) = (Box::pin(signals::first()), signals::second());
     let prepared = tokio::select! {
         prepared = Box::pin(prepare(&args)) => prepared?,
         () = &mut stop => return Ok(()),
@@ -97,6 +97,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let served = tokio::select! {
         served = Box::pin(app::serve(settings, pages, show, stop)) => served.map_err(Failure::from),
         failure = ended(cluster.as_mut()) => Err(failure),
+        () = again => Err(signals::cut_short()),
     };
     let stopped = match cluster {
         Some(cluster) => cluster.stop().await,

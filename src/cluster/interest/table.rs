@@ -178,6 +178,18 @@ impl Table {
         changed
     }
 
+    /// True if there is something for the next batch.
+    pub(super) fn forget(&mut self, is_forgotten: impl Fn(&Key) -> bool) -> bool {
+        let mut changed = false;
+        for (key, entry) in &mut self.topics {
+            if entry.state != State::Unknown && is_forgotten(key) {
+                entry.state = State::Unknown;
+                changed |= queue(&mut self.changed, key, entry);
+            }
+        }
+        changed
+    }
+
     fn expire(&mut self, now: Instant) {
         while self.due().is_some_and(|due| due <= now)
             && let Some((_, key)) = self.timers.pop_front()

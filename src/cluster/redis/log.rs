@@ -197,7 +197,7 @@ impl Log {
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config =
             self.servers.config().set_response_timeout(Some(self.servers.timeout() + WAIT));
-        self.servers.reach(&config).await.map(|(connection, _)| connection)
+        self.servers.reach(&self.head, &config).await.map(|(connection, _)| connection)
     }
 }
 
@@ -206,7 +206,8 @@ fn is_elsewhere(error: &RedisError) -> bool {
     let code = error.code().unwrap_or_default();
     // Older servers answer for a script with a code of its own.
     let is_replica = || error.detail().is_some_and(|detail| detail.contains("READONLY"));
-    matches!(code, "READONLY" | "MASTERDOWN" | "LOADING" | "UNBLOCKED") || is_replica()
+    matches!(code, "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MOVED" | "READONLY" | "UNBLOCKED")
+        || is_replica()
 }
 
 /// Streams by name, each with entries: an id and its fields.

@@ -1,7 +1,10 @@
-//! Finds the server among those that may be it, and connects.
+//! Finds the servers among those that may be it, and connects.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,17 +16,20 @@ use tokio::time::sleep;
 
 use super::{
     Tls, Unusable,
+    slots::{Address, Map, slot},
     url::{Kind, Place},
 };
 
-/// What leads to the server.
+/// What leads to the servers.
 #[derive(Debug)]
 pub(super) struct Servers {
     place: Place,
     tls: Tls,
     timeout: Duration,
-    /// The sentinel to ask first.
+    /// The host to ask first.
     first: AtomicUsize,
+    /// Masters of the cluster that were there the last time.
+    known: Mutex<Vec<ConnectionInfo>>,
     /// Counts the times that the server may have become another one.
     changes: AtomicUsize,
 }
@@ -33,7 +39,7 @@ impl Servers {
         let place = Place::parse(url)?;
         tls.check(&place.hosts)?;
         let (first, changes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { place, tls, timeout, first, changes })
+        Ok(Self { place, tls, timeout, first, known: Mutex::default(), changes })
     }
 
     /// The number of the database.
@@ -63,12 +69,13 @@ impl Servers {
             .set_response_timeout(Some(self.timeout))
     }
 
-    /// A connection to the server as it is now, and where that is.
+    /// A connection to the server that has a key now, and where that is.
     pub(super) async fn reach(
         &self,
+        key: &str,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<(MultiplexedConnection, ConnectionInfo)> {
-        let reached = self.find_and_connect(config).await;
+        let reached = self.find_and_connect(key, config).await;
         if reached.is_err() {
             // Perhaps this sentinel is the one that does not know.
             self.first.fetch_add(1, Ordering::Relaxed);
@@ -78,8 +85,14 @@ impl Servers {
 
     async fn find_and_connect(
         &self,
+        key: &str,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<(MultiplexedConnection, ConnectionInfo)> {
+        if let Some((map, masters)) = self.map().await? {
+            let owner = map.owner(slot(key.as_bytes())).and_then(|at| masters.into_iter().nth(at));
+            let info = owner.ok_or_else(|| fault("no server has the slot"))?;
+            return Ok((self.connect(&info, config).await?, info));
+        }
         let info = self.find().await?;
         let mut connection = self.connect(&info, config).await?;
         if let Kind::Sentinel { .. } = self.place.kind
@@ -88,6 +101,45 @@ impl Servers {
             return Err(fault("the server that the sentinels name is no master yet"));
         }
         Ok((connection, info))
+    }
+
+    /// Which master of a cluster has which slot, and how each is reached.
+    /// `None` where there is one server for all.
+    pub(super) async fn map(&self) -> RedisResult<Option<(Map, Vec<ConnectionInfo>)>> {
+        let Kind::Cluster = self.place.kind else { return Ok(None) };
+        let first = self.first.load(Ordering::Relaxed) % self.place.hosts.len().max(1);
+        let (last, hosts) = self.place.hosts.split_at(first);
+        // The hosts of the URL may all be gone when the others are not.
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut refusal = None;
+        for server in hosts.iter().chain(last).chain(&known) {
+            match self.read_map(server).await {
+                Ok(map) => {
+                    let like = |(host, port): &Address| {
+                        let address = address(server.addr(), host.clone(), *port);
+                        server.clone().set_addr(address)
+                    };
+                    let masters: Vec<_> = map.masters.iter().map(like).collect();
+                    let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.clone_from(&masters);
+                    return Ok(Some((map, masters)));
+                }
+                Err(error) => refusal = Some(error),
+            }
+            self.first.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(refusal.unwrap_or_else(|| fault("the URL names no server")))
+    }
+
+    async fn read_map(&self, server: &ConnectionInfo) -> RedisResult<Map> {
+        let mut connection = self.connect(server, &self.config()).await?;
+        is_working(&mut connection).await?;
+        let slots: Value = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+        let host = match server.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host,
+            _ => "",
+        };
+        Map::parse(&slots, host).ok_or_else(|| fault("the cluster has a slot without a server"))
     }
 
     /// One more connection to a server.
@@ -103,9 +155,7 @@ impl Servers {
     /// Waits until another server has taken the place of this one. Looks once
     /// in a while.
     pub(super) async fn is_replaced(&self, info: &ConnectionInfo, pause: Duration) -> RedisError {
-        if let Kind::Single = self.place.kind {
-            return std::future::pending().await;
-        }
+        let Kind::Sentinel { .. } = self.place.kind else { return std::future::pending().await };
         loop {
             sleep(pause).await;
             // Sentinels that are away say nothing about the server.
@@ -161,6 +211,15 @@ fn address(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
     }
 }
 
+/// Whether a server of a cluster can do what it is there for.
+pub(super) async fn is_working(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let about: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
+    if about.contains("cluster_state:ok") {
+        return Ok(());
+    }
+    Err(fault("the cluster is down"))
+}
+
 async fn is_replica(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
     match redis::cmd("ROLE").query_async::<Value>(connection).await {
         Ok(Value::Array(role)) => Ok(!role.first().is_some_and(|role| is_text(role, "master"))),
@@ -179,6 +238,6 @@ fn is_text(value: &Value, text: &str) -> bool {
     }
 }
 
-fn fault(what: &'static str) -> RedisError {
+pub(super) fn fault(what: &'static str) -> RedisError {
     RedisError::from((ErrorKind::Client, what))
 }

@@ -1,4 +1,5 @@
-//! What a URL says about where Redis is: one server, or sentinels that know it.
+//! What a URL says about where Redis is: one server, sentinels that know it, or
+//! some of a cluster.
 
 use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo};
 use url::form_urlencoded;
@@ -26,6 +27,8 @@ pub(super) enum Kind {
         /// Their own login. That of the hosts is the server's.
         login: RedisConnectionInfo,
     },
+    /// Servers of a Redis Cluster, which know the others.
+    Cluster,
 }
 
 /// What a port is if none is named.
@@ -33,9 +36,10 @@ const SENTINEL_PORT: u16 = 26_379;
 
 impl Place {
     /// Reads `SCHEME://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][/DATABASE][?…]`.
-    /// The schemes are `redis`, and `redis-sentinel` with `?master=NAME` and
-    /// the sentinels' own `sentinel_user` and `sentinel_password`; `rediss` is
-    /// the same with TLS, and `valkey` and `valkeys` are other names of the two.
+    /// The schemes are `redis`; `redis-sentinel` with `?master=NAME` and the
+    /// sentinels' own `sentinel_user` and `sentinel_password`; `redis-cluster`.
+    /// `rediss` is the same with TLS, and `valkey` and `valkeys` are other
+    /// names of the two.
     pub(super) fn parse(url: &str) -> Result<Self, Unusable> {
         let (scheme, rest) = url.split_once("://").ok_or(Unusable::Url("it has no scheme"))?;
         let (scheme, kind) = scheme.split_once('-').unwrap_or((scheme, ""));
@@ -47,13 +51,23 @@ impl Place {
         let host = |host: &str| read(&format!("{scheme}://{login}{host}{path}"));
         match kind {
             "" if hosts.contains(',') => {
-                Err(Unusable::Url("several hosts are for redis-sentinel://"))
+                Err(Unusable::Url("several hosts are for redis-sentinel:// and redis-cluster://"))
             }
             "" => Ok(Self { kind: Kind::Single, hosts: vec![read(url)?] }),
             "sentinel" => {
                 let kind = sentinel(query)?;
                 let hosts = hosts.split(',').map(|name| host(&with_port(name)));
                 Ok(Self { kind, hosts: hosts.collect::<Result<_, _>>()? })
+            }
+            "cluster" if !query.is_empty() => {
+                Err(Unusable::Url("it has a parameter that is unknown"))
+            }
+            "cluster" => {
+                let hosts: Vec<_> = hosts.split(',').map(host).collect::<Result<_, _>>()?;
+                if hosts.iter().any(|host| host.redis_settings().db() != 0) {
+                    return Err(Unusable::Url("a cluster has database 0 only"));
+                }
+                Ok(Self { kind: Kind::Cluster, hosts })
             }
             _ => Err(Unusable::Url("its scheme is unknown")),
         }
@@ -121,15 +135,29 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_known_by_some_of_its_servers() {
+        let place = Place::parse("rediss-cluster://:p@a,b:7001").unwrap();
+        assert!(matches!(place.kind, Kind::Cluster));
+        assert_eq!(hosts(&place), ["a:6379", "b:7001"]);
+        assert!(matches!(place.hosts[1].addr(), redis::ConnectionAddr::TcpTls { .. }));
+        assert_eq!(place.hosts[1].redis_settings().password(), Some("p"));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_without_the_password() {
         let fault = |url: &str| reason(&Place::parse(url).unwrap_err());
         for (url, said) in [
-            ("redis://u:hunter2@a,b", "several hosts are for redis-sentinel://"),
+            (
+                "redis://u:hunter2@a,b",
+                "several hosts are for redis-sentinel:// and redis-cluster://",
+            ),
             ("redis-sentinel://u:hunter2@a,b", "it lacks ?master=NAME"),
             ("redis-sentinel://u:hunter2@a?master=m&hunter2=1", "a parameter that is unknown"),
             ("redis-sentinel://u:hunter2@a,,b?master=m", "cannot be used"),
             ("redis-sentinel://u:hunter2@a:x?master=m", "cannot be used"),
             ("redis-sentinel://u:hunter2@a/hunter2?master=m", "cannot be used"),
+            ("redis-cluster://u:hunter2@a,b/1", "a cluster has database 0 only"),
+            ("redis-cluster://u:hunter2@a,b?master=m", "a parameter that is unknown"),
             ("redis-ring://u:hunter2@a", "its scheme is unknown"),
             ("redis://u:hunter2@", "cannot be used"),
         ] {

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::{follower::Follower, owner::Owner};
 use super::{config, metrics::Metrics, sink::ChangeSink, status::Handle, worker::Worker};
-use crate::{cluster::redis::Log, runtime::Drain};
+use crate::{cluster::redis::Log, runtime::Stages};
 
 /// Settings of a relay.
 #[derive(Debug, Clone)]
@@ -34,21 +34,22 @@ const HANG_UP: Duration = Duration::from_secs(8);
 const BATCH_BYTES: usize = 128 << 10;
 
 /// Starts to read the log into `sink`, and stands by to read the database
-/// for all. Both end, in order, when `drain` begins.
+/// for all. A server that stops leaves the latter to others at once, and reads
+/// the log as long as it has clients.
 pub fn spawn<S: ChangeSink>(
     stream: config::Config,
     relay: Config,
     log: Arc<Log>,
     sink: S,
-    drain: &Drain,
+    stages: &Stages,
     metrics: &Metrics,
 ) -> Handle {
     let stream =
         config::Config { hang_up_after: Some(HANG_UP), batch_bytes: BATCH_BYTES, ..stream };
     let (status, handle) = Handle::channel();
     let series = metrics.series(&stream.tenant);
-    let follower = Follower::new(Arc::clone(&log), sink, drain.clone(), status, series);
-    drain.spawn("changes", follower.run());
-    Worker::spawn(stream, Owner::new(log, relay), drain, &metrics.without_counts());
+    let follower = Follower::new(Arc::clone(&log), sink, stages.ground.clone(), status, series);
+    stages.ground.spawn("changes", follower.run());
+    Worker::spawn(stream, Owner::new(log, relay), &stages.work, &metrics.without_counts());
     handle
 }

@@ -61,15 +61,15 @@ impl Reading {
         if head.history == self.history {
             return None;
         }
-        let follows = head.follows.as_ref();
-        let missed = !follows
-            .is_some_and(|(history, entry)| *history == self.history && *entry == self.seen);
+        let followed = head.follows.as_ref().filter(|(history, _)| *history == self.history);
+        let missed = followed.is_none_or(|(_, entry)| *entry != self.seen);
+        // Positions go on, also over what was missed. After others nobody knows.
+        if followed.is_none() || self.source != head.about.source {
+            self.told = EntryId::default();
+        }
         self.history.clone_from(&head.history);
         self.seen = EntryId::default();
         self.epoch = epoch(head);
-        if missed || self.source != head.about.source {
-            self.told = EntryId::default();
-        }
         self.source = head.about.source;
         Some(self.start(missed.then(|| gap(&head.about.gap))))
     }

@@ -78,8 +78,11 @@ fn what_is_told_is_not_told_again() {
     assert_eq!((rest.first_ordinal, rest.changes.len()), (2, 2));
     assert!(reading.news(batch(4, 0, 9)).is_none());
     assert_eq!(reading.news(batch(6, 0, 1)).unwrap().changes.len(), 1);
+    // Nor what is appended again after some of it was lost.
+    reading.follow(&head("b", EntryId::default(), Some(("a", EntryId(9, 1))))).unwrap();
+    assert!(reading.news(batch(6, 0, 1)).is_none());
     // Positions of another database begin anew.
-    let mut other = head("b", EntryId::default(), None);
+    let mut other = head("c", EntryId::default(), None);
     other.about.source = (2, 1);
     reading.follow(&other).unwrap();
     assert_eq!(reading.news(batch(1, 0, 1)).unwrap().changes.len(), 1);

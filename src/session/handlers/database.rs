@@ -8,7 +8,7 @@ use crate::{
     broadcast::{
         Message,
         persist::PersistError,
-        replay::{self, ReplayError, Stored},
+        replay::{self, Found, ReplayError},
     },
     error_code::ErrorCode,
     protocol::{
@@ -39,7 +39,7 @@ pub const NOT_READY: &str = "Replication connection was not established in time"
 #[derive(Debug)]
 pub enum FromDatabase {
     /// A replay.
-    Replayed(Result<Vec<Stored>, ReplayError>),
+    Replayed(Result<Found, ReplayError>),
     /// Whether the stream runs.
     Ready(bool),
     /// A message that was to be stored, and the reference of its push.
@@ -55,24 +55,20 @@ pub fn replay(context: &Context, channel: &Channel, wanted: replay::Request, tas
     let replays = context.services.messages.replays.clone();
     let (topic, id) = (channel.key.topic.clone(), channel.id);
     tasks.push(Box::pin(async move {
-        let stored = replays.fetch(topic.sub_topic(), wanted).await;
-        Done::Database { topic, channel: id, result: FromDatabase::Replayed(stored) }
+        let found = replays.fetch(topic.sub_topic(), wanted).await;
+        Done::Database { topic, channel: id, result: FromDatabase::Replayed(found) }
     }));
 }
 
 /// Pushes what was read. False if it could not be read: the channel is then
 /// to end as if it had crashed, since its client comes back after that.
-pub fn replayed(
-    context: &Context,
-    channel: &Channel,
-    stored: Result<Vec<Stored>, ReplayError>,
-) -> bool {
+pub fn replayed(context: &Context, channel: &Channel, found: Result<Found, ReplayError>) -> bool {
     let topic = channel.key.topic.as_str();
-    match stored {
-        Ok(mut stored) => {
+    match found {
+        Ok(mut found) => {
             let broadcasts = &context.services.broadcasts;
-            stored.retain(|message| !broadcasts.reserves(&channel.key, message.event()));
-            let frames = replay::frames(&stored, &channel.subscriber, &channel.reply_ref, topic);
+            found.messages.retain(|message| !broadcasts.reserves(&channel.key, message.event()));
+            let frames = replay::frames(found, &channel.subscriber, &channel.reply_ref, topic);
             context.outbox.answer(frames);
             true
         }

@@ -123,6 +123,11 @@ impl Changes {
         self.held = Some(Box::new(Held { entrance, limit, until: Instant::now() + limit }));
     }
 
+    /// Ends the attempt under way, if there is one: nobody will be here to see changes.
+    pub fn give_up(&mut self) {
+        self.interest = None;
+    }
+
     fn refuse(&mut self, code: ErrorCode, message: String) -> Option<Refused> {
         let request = self.held.take()?.entrance.request;
         Some(Refused { request, refusal: Refusal::new(code, message) })

@@ -45,6 +45,12 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard(Arc<Mutex<Vec<Envelope>>>);
 
+impl Heard {
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
 impl Handler for Heard {
     fn receive(&self, envelope: Envelope) {
         self.0.lock().unwrap().push(envelope);
@@ -57,22 +63,21 @@ impl Place {
     }
 
     pub(super) async fn node(&self) -> Node {
-        let (heard, drain) = (Heard::default(), Drain::new());
-        let handler = Arc::new(heard.clone());
-        let bus: Arc<dyn Bus> = match self {
+        self.node_with(TIMES).await
+    }
+
+    pub(super) async fn node_with(&self, times: Times) -> Node {
+        let node = match self {
             Self::Memory(exchange) => {
-                let node = exchange.node(TIMES, Metrics::default());
-                node.start(handler, &drain);
-                node
+                let (heard, drain) = (Heard::default(), Drain::new());
+                let bus = exchange.node(times, Metrics::default());
+                bus.start(Arc::new(heard.clone()), &drain);
+                Node { bus, heard, drain }
             }
             Self::Redis { url, tls, .. } => {
-                let config = redis::Config { tls: tls.clone(), ..hasty() };
-                let node = Redis::new(url, config, Metrics::default()).unwrap();
-                node.start(handler, &drain);
-                node
+                connect(url, redis::Config { tls: tls.clone(), times, ..hasty() })
             }
         };
-        let node = Node { bus, heard, drain };
         node.up(true).await;
         node
     }
@@ -101,6 +106,14 @@ pub(super) fn hasty() -> redis::Config {
         ping: Duration::from_millis(100),
         ..redis::Config::default()
     }
+}
+
+/// A node that may not be up yet.
+pub(super) fn connect(url: &str, config: redis::Config) -> Node {
+    let bus = Redis::new(url, config, Metrics::default()).unwrap();
+    let (heard, drain) = (Heard::default(), Drain::new());
+    bus.start(Arc::new(heard.clone()), &drain);
+    Node { bus, heard, drain }
 }
 
 impl Node {

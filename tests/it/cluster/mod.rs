@@ -1,10 +1,17 @@
 //! Several servers that act as one.
 
+mod broker;
 mod changes;
 mod chat;
 mod conformance;
+mod kills;
+mod partition;
 mod presence;
+mod races;
+mod rows;
 mod sentinel;
+mod sharded;
+mod talk;
 mod tls;
 
 use std::time::Duration;

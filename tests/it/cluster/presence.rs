@@ -9,26 +9,26 @@ use super::{Pair, ROOM};
 use crate::support::{client::Client, eventually};
 
 /// A client that follows the presence of the room.
-struct Watcher {
+pub(super) struct Watcher {
     client: Client,
-    keys: BTreeSet<String>,
+    pub(super) keys: BTreeSet<String>,
 }
 
 impl Watcher {
-    async fn join(mut client: Client, key: &str) -> Self {
+    pub(super) async fn join(mut client: Client, key: &str) -> Self {
         client.join(ROOM, json!({ "presence": { "key": key, "enabled": true } })).await;
         let state = client.event(ROOM, "presence_state").await;
         Self { client, keys: keys(&state) }
     }
 
-    async fn track(&mut self) {
+    pub(super) async fn track(&mut self) {
         let call = json!({ "type": "presence", "event": "track", "payload": { "n": 1 } });
         let reply = self.client.ask(ROOM, "presence", call).await;
         assert!(reply.is_ok(), "{reply:?}");
     }
 
     /// Who is there by now.
-    async fn now(&mut self) -> BTreeSet<String> {
+    pub(super) async fn now(&mut self) -> BTreeSet<String> {
         self.client.settled().await;
         for message in std::mem::take(&mut self.client.backlog) {
             if message.event == "presence_diff" {
@@ -42,7 +42,7 @@ impl Watcher {
     }
 
     /// Waits until exactly these are there.
-    async fn sees(&mut self, expected: &[&str]) {
+    pub(super) async fn sees(&mut self, expected: &[&str]) {
         let expected: BTreeSet<String> = expected.iter().map(|&key| key.to_owned()).collect();
         eventually("all know who is there", async || (self.now().await == expected).then_some(()))
             .await;

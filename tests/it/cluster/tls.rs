@@ -1,18 +1,15 @@
 //! TLS to Redis, with an authority of one's own and a password.
 
-use std::sync::Arc;
-
 use rowcast::{
     cluster::{
         Metrics,
         redis::{Config, Redis, Tls},
     },
-    runtime::Drain,
     telemetry::reason,
 };
 
 use super::{
-    conformance::{Heard, Node, Place, conforms, hasty},
+    conformance::{Place, conforms, connect, hasty},
     ready,
 };
 use crate::support::{
@@ -21,11 +18,8 @@ use crate::support::{
     server::{Server, World},
 };
 
-fn connect(url: &str, tls: Tls) -> Node {
-    let bus = Redis::new(url, Config { tls, ..hasty() }, Metrics::default()).unwrap();
-    let (heard, drain) = (Heard::default(), Drain::new());
-    bus.start(Arc::new(heard.clone()), &drain);
-    Node { bus, heard, drain }
+fn with(tls: Tls) -> Config {
+    Config { tls, ..hasty() }
 }
 
 #[tokio::test]
@@ -44,8 +38,8 @@ async fn a_redis_that_asks_for_a_certificate_gets_it() {
     let url = format!("rediss://{}", server.address());
     let ca = Some(certificates.file("ca.crt"));
     let own = Some((certificates.file("client.crt"), certificates.file("client.key")));
-    connect(&url, Tls { ca: ca.clone(), own }).up(true).await;
-    let stranger = connect(&url, Tls { ca, own: None });
+    connect(&url, with(Tls { ca: ca.clone(), own })).up(true).await;
+    let stranger = connect(&url, with(Tls { ca, own: None }));
     eventually("somebody without one is refused", async || {
         let stats = server.dir().join("log");
         let log = std::fs::read_to_string(stats).unwrap();

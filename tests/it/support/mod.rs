@@ -3,6 +3,7 @@
 pub mod client;
 pub mod dice;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 pub mod server;
 pub mod tokens;

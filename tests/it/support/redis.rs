@@ -1,5 +1,6 @@
 //! A private Redis for one test: own folder, own port, gone afterwards.
 
+mod cluster;
 mod sentinel;
 pub mod tls;
 
@@ -99,10 +100,17 @@ impl Redis {
 
     /// Has it do something, as an administrator would. What it answers.
     pub fn command(&self, words: &[&str]) -> String {
+        self.try_command(words).unwrap()
+    }
+
+    /// The same for a server that may hang up, and why it did.
+    pub fn try_command(&self, words: &[&str]) -> Result<String, String> {
         let port = self.port.to_string();
         let done = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8(done.stdout).unwrap()
+        if !done.status.success() {
+            return Err(String::from_utf8(done.stderr).unwrap());
+        }
+        Ok(String::from_utf8(done.stdout).unwrap())
     }
 
     /// False if the server ended rather than come up.
@@ -134,7 +142,8 @@ impl Redis {
         is_up
     }
 
-    fn log(&self) -> String {
+    /// What it wrote to its log.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }

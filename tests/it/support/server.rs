@@ -234,7 +234,11 @@ impl World {
 
     /// As [`World::start`], with settings of the server.
     pub async fn start_with(sql: &str, env: &[(&str, &str)]) -> Self {
-        let postgres = Postgres::start(&[]).await;
+        Self::on(Postgres::start(&[]).await, sql, env).await
+    }
+
+    /// The same in a database that is there.
+    pub async fn on(postgres: Postgres, sql: &str, env: &[(&str, &str)]) -> Self {
         let client = postgres.client().await;
         client
             .batch_execute(
