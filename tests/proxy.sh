@@ -107,4 +107,4 @@ settings=$(python3 "$root/tests/compose.py")
 mapfile -t settings <<<"$settings"
 env -i "${settings[@]}" "$TEST_BIN" config check >"$work/settings.log"
 
-run_command node --test --test-force-exit --test-reporter=spec "$root/tests/js/proxy.mjs"
+run_command node --test --test-force-exit --test-reporter=spec "$root/tests/js/proxy.mjs" "$root/tests/js/proxy-rules.mjs"

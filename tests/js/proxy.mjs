@@ -135,7 +135,7 @@ for (const [name, proxy] of proxies) {
     const headers = { 'content-type': 'application/json', apikey: TEST_ANON_KEY }
     const body = JSON.stringify({ messages: [message] })
     assert.equal((await ask(`${proxy}/api/broadcast`, { method: 'POST', headers, body })).status, 202)
-    const socket = await Socket.open(proxy, { key: jwt({ role: 'anon', more: 'x'.repeat(9_000) }) })
+    const socket = await Socket.open(proxy, { key: jwt({ role: 'anon', more: 'x'.repeat(40_000) }) })
     await socket.beat()
     await socket.close()
   })

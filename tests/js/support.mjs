@@ -147,7 +147,8 @@ export async function server(t) {
   return self
 }
 
-async function freePort() {
+/** A port that nobody listens on now. */
+export async function freePort() {
   const listener = createServer().listen(0, '127.0.0.1')
   await once(listener, 'listening')
   const { port } = listener.address()
