@@ -19,10 +19,9 @@ const LIMIT: usize = 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Exchange(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     nodes: RwLock<Vec<Weak<Memory>>>,
-    reachable: watch::Sender<bool>,
 }
 
 /// One node's bus.
@@ -34,19 +33,15 @@ pub struct Memory {
     /// What the exchange knows this node wants.
     known: RwLock<Vec<Key>>,
     incoming: Queue<Bytes>,
+    reachable: watch::Sender<bool>,
     metrics: Metrics,
 }
 
-impl Default for Inner {
-    fn default() -> Self {
-        Self { nodes: RwLock::default(), reachable: watch::Sender::new(true) }
-    }
-}
-
 impl Exchange {
-    /// Lets nodes reach it or not, as if it were a server.
+    /// Lets the nodes that there are reach it or not, as if it were a server.
     pub fn set_reachable(&self, reachable: bool) {
-        self.0.reachable.send_replace(reachable);
+        let nodes = self.0.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter_map(Weak::upgrade).for_each(|node| node.set_reachable(reachable));
     }
 
     /// A node that meets the others here.
@@ -57,6 +52,7 @@ impl Exchange {
             interest: Interest::new(times),
             known: RwLock::default(),
             incoming: Queue::new(LIMIT),
+            reachable: watch::Sender::new(true),
             metrics,
         });
         let mut nodes = self.0.nodes.write().unwrap_or_else(PoisonError::into_inner);
@@ -67,6 +63,11 @@ impl Exchange {
 }
 
 impl Memory {
+    /// Lets this node alone reach the exchange or not.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.reachable.send_replace(reachable);
+    }
+
     /// Runs the node until the drain begins.
     pub fn start(self: &Arc<Self>, handler: Arc<dyn Handler>, drain: &Drain) {
         let (node, signal) = (Arc::clone(self), drain.clone());
@@ -81,7 +82,7 @@ impl Memory {
     }
 
     async fn link(&self) {
-        let mut reachable = self.exchange.0.reachable.subscribe();
+        let mut reachable = self.reachable.subscribe();
         loop {
             let _ = reachable.wait_for(|reachable| *reachable).await;
             self.interest.came_up();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     time::Duration,
 };
 
@@ -13,7 +14,11 @@ use super::{
     *,
 };
 use crate::{
-    cluster::{Handler, Metrics, interest::Times, memory::Exchange},
+    cluster::{
+        Handler, Metrics,
+        interest::Times,
+        memory::{Exchange, Memory},
+    },
     hub::{
         Subscriber,
         outbox::{Item, Outbox},
@@ -35,6 +40,7 @@ impl Handler for ToTracker {
 struct Node {
     tracker: Arc<Tracker>,
     hub: Arc<Hub>,
+    bus: Arc<Memory>,
     drain: Drain,
     clients: Vec<Client>,
 }
@@ -59,7 +65,7 @@ impl Node {
         let tracker = Arc::new(Tracker::new(Arc::clone(&hub)));
         bus.start(Arc::new(ToTracker(Arc::clone(&tracker))), &drain);
         tracker.start(&drain);
-        Self { tracker, hub, drain, clients: Vec::new() }
+        Self { tracker, hub, bus, drain, clients: Vec::new() }
     }
 
     async fn join(&mut self) {
@@ -132,9 +138,29 @@ fn assert_all_know(nodes: &mut [Node], seed: u64) {
     }
 }
 
+fn assert_none_is_missing(nodes: &mut [Node], seed: u64) {
+    let truth: Vec<u64> = nodes.iter().flat_map(Node::tracked).collect();
+    for client in nodes.iter_mut().flat_map(|node| &mut node.clients) {
+        let known = client.read().0;
+        assert!(truth.iter().all(|n| known.contains(n)), "seed {seed}: {known:?} of {truth:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn whatever_is_lost_all_nodes_know_the_same_in_the_end() {
-    for seed in 0..150 {
+    know_the_same(0..150).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes a minute: cargo nextest run --run-ignored only thousands_of_histories"]
+async fn in_thousands_of_histories_all_nodes_know_the_same_in_the_end() {
+    know_the_same(150..3000).await;
+}
+
+/// Nodes lose the bus, one or all, for a moment or for so long that others take
+/// them for dead, while clients come, track and go.
+async fn know_the_same(seeds: Range<u64>) {
+    for seed in seeds {
         let mut state = seed;
         let mut below = move |limit: usize| {
             state = u64::wrapping_add(u64::wrapping_mul(state, 6_364_136_223_846_793_005), 1);
@@ -142,24 +168,37 @@ async fn whatever_is_lost_all_nodes_know_the_same_in_the_end() {
         };
         let exchange = Exchange::default();
         let mut nodes: Vec<Node> = (0..3).map(|_| Node::start(&exchange)).collect();
-        let mut is_up = true;
+        let mut is_up = [true; 3];
         for n in 0..60 {
-            let node = &mut nodes[below(3)];
+            let at = below(3);
+            let node = &mut nodes[at];
             let client = (!node.clients.is_empty()).then(|| below(node.clients.len()));
             match (below(10), client) {
                 (0..=2, _) | (_, None) => node.join().await,
                 (3 | 4, Some(client)) => node.leave(client),
                 (5..=7, Some(client)) => node.track(client, n),
-                (8, _) => sleep(Duration::from_millis(below(3000) as u64)).await,
+                (8, _) => {
+                    let longest = [300, 3000, 30_000][below(3)];
+                    sleep(Duration::from_millis(below(longest) as u64)).await;
+                }
+                _ if below(3) == 0 => {
+                    is_up = [!is_up[at]; 3];
+                    exchange.set_reachable(is_up[at]);
+                    tokio::task::yield_now().await;
+                }
                 _ => {
-                    is_up = !is_up;
-                    exchange.set_reachable(is_up);
+                    is_up[at] = !is_up[at];
+                    node.bus.set_reachable(is_up[at]);
                     tokio::task::yield_now().await;
                 }
             }
         }
         exchange.set_reachable(true);
-        sleep(Duration::from_secs(35)).await;
+        // Who is there is known at once, without a comparison.
+        sleep(Duration::from_secs(2)).await;
+        assert_none_is_missing(&mut nodes, seed);
+        // Who left where nobody is any more, while one could not hear it, expires.
+        sleep(EXPIRES + Duration::from_secs(35)).await;
         assert_all_know(&mut nodes, seed);
         for node in nodes {
             node.drain.finish(Duration::from_secs(1)).await;
