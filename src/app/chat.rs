@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{cluster::Streams, janitor as upkeep, pool_of, stream};
 use crate::{
     authorization::{self, Authorizer},
-    chat::{self, Chat, Pushes, Shards},
+    chat::{self, Chat, Pushes, Shards, Status},
     config::Settings,
     hub::topics::Hub,
     postgres::pool::Pool,
@@ -32,6 +32,7 @@ impl Rooms {
         drain: &Drain,
         registry: &mut Registry,
         pool: &Pool,
+        status: Arc<Status>,
     ) -> Self {
         let size = settings.database.pool_size;
         let pools: Vec<Pool> =
@@ -46,7 +47,7 @@ impl Rooms {
         };
         let series = chat::Metrics::register(registry).tenant(&tenant.name);
         let (hub, tenant) = (Arc::clone(hub), Arc::clone(tenant));
-        let chat = Chat::new(settings.chat, shards, hub, tenant, drain.clone(), series);
+        let chat = Chat::new(settings.chat, shards, hub, tenant, drain.clone(), series, status);
         Self { chat, authorizers }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     broadcast::Remote,
+    chat::{self, Status},
     cluster::{
         self, Envelope, Handler, Metrics,
         envelope::Kind,
@@ -22,6 +23,7 @@ use crate::{
 pub(super) struct Nodes {
     pub(super) hub: Arc<Hub>,
     pub(super) presence: Arc<Tracker>,
+    pub(super) status: Arc<Status>,
     pub(super) streams: Streams,
 }
 
@@ -50,6 +52,7 @@ impl Streams {
 /// The hub and the presence on it, connected to other nodes.
 pub(super) fn nodes(
     settings: &ClusterSettings,
+    chat: &chat::Config,
     tenant: &Arc<Tenant>,
     registry: &mut Registry,
     stages: &Stages,
@@ -59,7 +62,8 @@ pub(super) fn nodes(
     let Some(url) = &settings.redis_url else {
         let hub = Arc::new(Hub::new());
         let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
-        return Ok(Nodes { hub, presence, streams });
+        let status = Arc::new(Status::new(chat, Arc::clone(&tenant.name), None));
+        return Ok(Nodes { hub, presence, status, streams });
     };
     let config = cluster::redis::Config {
         prefix: settings.redis_prefix.clone(),
@@ -71,11 +75,14 @@ pub(super) fn nodes(
     let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
     let broadcasts = Remote::new(Arc::clone(tenant), Arc::clone(&hub));
     let census = Arc::new(Census::new(Arc::clone(tenant), Arc::clone(&bus) as _));
+    let status = Status::new(chat, Arc::clone(&tenant.name), Some(Arc::clone(&bus) as _));
+    let status = Arc::new(status);
     let incoming = Incoming {
         tenant: Arc::clone(tenant),
         broadcasts,
         presence: Arc::clone(&presence),
         census: Arc::clone(&census),
+        status: Arc::clone(&status),
     };
     bus.start(Arc::new(incoming), &stages.ground);
     presence.start(&stages.ground);
@@ -83,7 +90,7 @@ pub(super) fn nodes(
     if settings.shares_changes {
         streams.shared = Some((bus, relay::Config { log_bytes: settings.log_bytes }));
     }
-    Ok(Nodes { hub, presence, streams })
+    Ok(Nodes { hub, presence, status, streams })
 }
 
 /// Takes what other nodes say to whom it concerns.
@@ -93,6 +100,7 @@ struct Incoming {
     broadcasts: Remote,
     presence: Arc<Tracker>,
     census: Arc<Census>,
+    status: Arc<Status>,
 }
 
 impl Handler for Incoming {
@@ -102,6 +110,7 @@ impl Handler for Incoming {
                 self.broadcasts.receive(envelope);
             }
             Kind::Users => self.census.receive(envelope),
+            Kind::Status => self.status.receive(envelope),
             Kind::Presence | Kind::Alive => {
                 let told = self.presence.receive(&envelope).told;
                 self.tenant.meters.presence_events.record(told);

@@ -104,8 +104,8 @@ pub async fn serve(
     let mut registry = Registry::default();
     let metrics = session::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, ground)?);
-    let nodes = cluster::nodes(&settings.cluster, &tenant, &mut registry, &stages)?;
-    let Nodes { hub, presence, streams } = nodes;
+    let nodes = cluster::nodes(&settings.cluster, &settings.chat, &tenant, &mut registry, &stages)?;
+    let Nodes { hub, presence, status, streams } = nodes;
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
     let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
@@ -121,7 +121,7 @@ pub async fn serve(
     let flows = settings.messages.broadcasts;
     let readiness = flows.then(|| from_database.readiness());
     let store = if flows { Store::new(pool.clone()) } else { Store::off() };
-    let rooms = chat::Rooms::open(&settings, &hub, &tenant, ground, &mut registry, &pool);
+    let rooms = chat::Rooms::open(&settings, &hub, &tenant, ground, &mut registry, &pool, status);
     // A database that is away is asked again when the stream starts.
     let found = tokio::time::timeout(LOOK, Box::pin(rooms.chat.look())).await;
     if let Ok(Ok(State::Off)) = found

@@ -30,10 +30,10 @@ pub struct Config {
     pub max_receipts: usize,
     /// Members who type at a time.
     pub max_typing: usize,
-    /// How long a sign that a user is online counts. It is renewed twice in that
-    /// time; who leaves is offline at once.
+    /// How long a server may be silent until its users are offline. It gives
+    /// three signs of life in that time, and `last_seen` moves with them.
     pub status_ttl: Duration,
-    /// Users whose status is remembered.
+    /// Users whose status is remembered, on whichever server they are.
     pub max_statuses: usize,
 }
 
@@ -46,7 +46,7 @@ impl Default for Config {
             receipts_window: Duration::from_millis(500),
             max_receipts: 10_000,
             max_typing: 10_000,
-            status_ttl: Duration::from_secs(60),
+            status_ttl: Duration::from_secs(15),
             max_statuses: 100_000,
         }
     }

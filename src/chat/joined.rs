@@ -157,6 +157,14 @@ impl Joined {
         self.shards.all().flat_map(lock).collect()
     }
 
+    /// Whether nobody is joined to any room here.
+    pub(super) fn is_empty(&self) -> bool {
+        let lock = |shard: &Mutex<Shard>| {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).rooms.is_empty()
+        };
+        self.shards.all().all(lock)
+    }
+
     /// Whether anybody is joined to a room here.
     pub(super) fn is_used(&self, room: Uuid) -> bool {
         self.lock(room).rooms.contains_key(&room)

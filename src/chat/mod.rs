@@ -46,7 +46,6 @@ use crate::{
 use self::{
     joined::{Entry, Joined, Seat},
     receipts::Receipts,
-    status::Status,
     typing::Typing,
 };
 
@@ -60,6 +59,7 @@ pub use self::{
     rooms::{Invitation, Members, NewRoom},
     shards::{BUCKETS, Move, MoveError, Place, Shards, bucket, places, slot_name},
     sink::Pushes,
+    status::Status,
     verb::{Act, Mark, Verb},
 };
 
@@ -79,7 +79,7 @@ struct Inner {
     joined: Joined,
     receipts: Receipts,
     typing: Typing,
-    status: Status,
+    status: Arc<Status>,
 }
 
 /// Whether there is a chat.
@@ -95,7 +95,7 @@ pub enum State {
 
 impl Chat {
     /// A chat in the databases of `shards`, if they have one. Until that is known
-    /// rooms are kept for it.
+    /// rooms are kept for it. `status` is its own, and started by [`Chat::run`].
     pub fn new(
         config: Config,
         shards: Shards,
@@ -103,9 +103,9 @@ impl Chat {
         tenant: Arc<Tenant>,
         drain: Drain,
         series: Series,
+        status: Arc<Status>,
     ) -> Self {
         let (receipts, typing) = (Receipts::new(&config), Typing::new(&config));
-        let status = Status::new(&config);
         let chat = Self(Arc::new(Inner {
             config,
             shards,
@@ -130,6 +130,7 @@ impl Chat {
     pub fn run(&self) {
         if self.0.config.mode != Mode::Off {
             self.0.drain.spawn("chat typing", self.clone().end_typing());
+            self.0.status.start(&self.0.drain);
             self.0.drain.spawn("chat status", self.clone().announce_status());
             if self.0.shards.is_spread() {
                 self.0.drain.spawn("chat shards", self.clone().keep_map());

@@ -1,186 +1,104 @@
 //! Who is online, and when others were last.
 //!
-//! A user is online while any of their channels is joined to a room. The store
-//! keeps a sign of life with a time to live, refreshed twice within it, so that
-//! it may one day be shared by several servers. Changes are gathered for a
-//! moment and told in batches: a thousand sockets that come and go at once are
-//! a few queries, and a socket that comes right back is nothing at all.
+//! A user is online while any of their channels is joined to a room, on any
+//! server. Each server speaks for its own users and keeps what the others say
+//! of theirs, so that it answers from memory and tells its own clients itself,
+//! of whichever server a change is: no change is told twice, and none to the
+//! clients of a server that knows better. Rooms are told in batches: a thousand
+//! sockets that come and go at once are a few queries, and a socket that comes
+//! right back is nothing at all.
+
+mod link;
+mod others;
+mod table;
+mod word;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde::Deserialize;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::{Notify, watch},
+    time::{MissedTickBehavior, interval},
+};
 use uuid::Uuid;
 
-use crate::{runtime::clock, tenants::Caller};
+use crate::{cluster::Bus, hub::Interest, runtime::clock, tenants::Caller};
 
-use super::{Chat, ChatError, Config, State, call::Function};
+use super::{Chat, ChatError, Config, State, call::Function, push};
 
-/// Between two batches of changes.
+use self::{
+    link::{Talk, now},
+    table::{BATCH, Table, Told},
+};
+
+/// Between two looks for changes.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Changes told in one batch.
-const BATCH: usize = 200;
 
 /// Users asked about in one call.
 const MOST_ASKED: usize = 100;
 
-/// Statuses of users.
+/// The statuses of a tenant's users, the same on all servers.
 #[derive(Debug)]
-pub(super) struct Status {
-    inner: Mutex<Users>,
+pub struct Status {
+    tenant: Arc<str>,
+    bus: Option<Arc<dyn Bus>>,
     ttl: Duration,
-    most: usize,
-}
-
-#[derive(Debug, Default)]
-struct Users {
-    /// Channels of users who are here.
-    here: HashMap<Uuid, usize>,
-    signs: HashMap<Uuid, Sign>,
-    /// Those whose status may have changed since it was told.
-    changed: HashSet<Uuid>,
-}
-
-/// The last sign of a user's life.
-#[derive(Debug, Clone, Copy)]
-struct Sign {
-    expires: Instant,
-    /// Since 1970.
-    at: Duration,
-    /// What was told of the user last.
-    told_online: bool,
-}
-
-/// A user's status as it is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Told {
-    online: bool,
-    last_seen: Option<Duration>,
+    table: Mutex<Table>,
+    talk: Mutex<Talk>,
+    /// There is something to say or to answer.
+    wake: Notify,
+    /// Whether it is known what others knew at the start.
+    whole: watch::Sender<bool>,
 }
 
 impl Status {
-    pub(super) fn new(config: &Config) -> Self {
-        Self { inner: Mutex::default(), ttl: config.status_ttl, most: config.max_statuses }
+    /// Nobody is known yet. What comes over `bus` as [`Kind::Status`] is to be
+    /// handed to it.
+    ///
+    /// [`Kind::Status`]: crate::cluster::envelope::Kind::Status
+    pub fn new(config: &Config, tenant: Arc<str>, bus: Option<Arc<dyn Bus>>) -> Self {
+        Self {
+            tenant,
+            bus,
+            ttl: config.status_ttl,
+            table: Mutex::new(Table::new(config.max_statuses)),
+            talk: Mutex::default(),
+            wake: Notify::new(),
+            whole: watch::Sender::new(false),
+        }
     }
 
     /// A channel of the user joined a room.
     pub(super) fn enter(&self, user: Uuid) {
-        let mut users = self.lock();
-        *users.here.entry(user).or_default() += 1;
-        self.touch(&mut users, user);
-        users.note(user);
+        if self.lock().enter(user, now()) {
+            self.wake.notify_one();
+        }
     }
 
     /// A channel of the user left a room.
     pub(super) fn leave(&self, user: Uuid) {
-        let mut users = self.lock();
-        let Some(channels) = users.here.get_mut(&user) else { return };
-        *channels -= 1;
-        if *channels == 0 {
-            users.here.remove(&user);
-            self.touch(&mut users, user);
-            users.note(user);
-        }
-    }
-
-    fn touch(&self, users: &mut Users, user: Uuid) {
-        let now = Instant::now();
-        let is_full = users.signs.len() >= self.most && !users.signs.contains_key(&user);
-        // With everybody here there is nobody to forget, and looking costs.
-        if is_full && users.here.len() < self.most {
-            users.forget(now);
-        }
-        if users.signs.len() >= self.most && !users.signs.contains_key(&user) {
-            return;
-        }
-        let fresh = Sign { expires: now, at: Duration::ZERO, told_online: false };
-        let sign = users.signs.entry(user).or_insert(fresh);
-        (sign.expires, sign.at) = (now + self.ttl, clock::unix_time());
-    }
-
-    /// Signs of life of everybody who is here.
-    fn refresh(&self) {
-        let mut users = self.lock();
-        let here: Vec<Uuid> = users.here.keys().copied().collect();
-        for user in here {
-            self.touch(&mut users, user);
+        if self.lock().leave(user, now()) {
+            self.wake.notify_one();
         }
     }
 
     fn of(&self, user: Uuid) -> Told {
-        self.lock().status(user, Instant::now())
+        self.lock().status(user)
     }
 
-    /// Some users whose status is another than was told, and which it is now.
-    fn changes(&self) -> Vec<(Uuid, Told)> {
-        let now = Instant::now();
-        let mut users = self.lock();
-        let some: Vec<Uuid> = users.changed.iter().take(BATCH).copied().collect();
-        let mut changes = Vec::new();
-        for user in some {
-            users.changed.remove(&user);
-            let status = users.status(user, now);
-            let Some(sign) = users.signs.get_mut(&user) else { continue };
-            if sign.told_online != status.online {
-                sign.told_online = status.online;
-                changes.push((user, status));
-            }
-        }
-        changes
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was taken by [`Self::changes`] could not be told.
-    fn untold(&self, changes: &[(Uuid, Told)]) {
-        let mut users = self.lock();
-        for (user, told) in changes {
-            if let Some(sign) = users.signs.get_mut(user) {
-                sign.told_online = !told.online;
-            }
-            users.note(*user);
-        }
-    }
-
-    /// Nobody is told anything.
-    fn forget_changes(&self) {
-        self.lock().changed.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Users> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Users {
-    fn status(&self, user: Uuid, now: Instant) -> Told {
-        let sign = self.signs.get(&user);
-        let online = self.here.contains_key(&user) && sign.is_some_and(|sign| sign.expires > now);
-        Told { online, last_seen: sign.map(|sign| sign.at) }
-    }
-
-    /// Only of users with a sign, whose number is bounded.
-    fn note(&mut self, user: Uuid) {
-        if self.signs.contains_key(&user) {
-            self.changed.insert(user);
-        }
-    }
-
-    /// Makes room: half of those who are not here, the longest gone first.
-    fn forget(&mut self, now: Instant) {
-        let mut gone: Vec<(Duration, Uuid)> = self
-            .signs
-            .iter()
-            .filter(|(user, _)| !self.here.contains_key(*user) && !self.changed.contains(*user))
-            .map(|(user, sign)| (now.saturating_duration_since(sign.expires), *user))
-            .collect();
-        gone.sort_unstable();
-        for (_, user) in gone.iter().rev().take(gone.len().div_ceil(2)) {
-            self.signs.remove(user);
-        }
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -211,6 +129,7 @@ impl Chat {
             .filter_map(|json| serde_json::from_str::<Vec<Uuid>>(json).ok())
             .flatten()
             .collect();
+        self.0.status.whole().await;
         let list: Vec<String> =
             shared.into_iter().map(|user| json_of(user, self.0.status.of(user))).collect();
         Ok(format!("[{}]", list.join(",")))
@@ -220,38 +139,38 @@ impl Chat {
     pub(super) async fn announce_status(self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut refreshed, mut is_failing) = (Instant::now(), false);
+        let (mut is_failing, mut is_behind) = (false, false);
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                _ = ticks.tick(), if !is_behind => {}
+                () = std::future::ready(()), if is_behind => {}
                 () = self.0.drain.started() => return,
             }
-            if refreshed.elapsed() >= self.0.status.ttl / 2 {
-                refreshed = Instant::now();
-                self.0.status.refresh();
-            }
+            is_behind = false;
             match self.state() {
                 State::On => {}
                 State::Off => {
-                    self.0.status.forget_changes();
+                    self.0.status.lock().forget_changes();
                     continue;
                 }
                 State::Unknown => continue,
             }
-            let changes = self.0.status.changes();
-            if changes.is_empty() {
+            let changes = self.0.status.lock().changes();
+            // Rooms of others are told by their servers.
+            if changes.is_empty() || self.0.joined.is_empty() {
+                is_behind = changes.len() == BATCH;
                 continue;
             }
             match Box::pin(self.rooms_of(&changes)).await {
                 Ok(rooms) => {
-                    is_failing = false;
+                    (is_failing, is_behind) = (false, changes.len() == BATCH);
                     self.tell_status(&changes, &rooms);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(%error, "nobody is told yet who is online, trying again");
                     }
-                    self.0.status.untold(&changes);
+                    self.0.status.lock().untold(&changes);
                 }
             }
         }
@@ -276,6 +195,14 @@ impl Chat {
         Ok(all)
     }
 
+    /// Says something in a room, on this server alone.
+    fn say_here(&self, room: Uuid, event: &'static str, payload: String) {
+        let message = push::fanout(event, payload.into());
+        let told = self.0.hub.publish(&self.key(room), &message, Interest::BROADCAST, None);
+        self.0.tenant.meters.events.record(told);
+        self.0.series.pushed(event);
+    }
+
     fn tell_status(&self, changes: &[(Uuid, Told)], rooms: &HashMap<Uuid, BTreeSet<Uuid>>) {
         for (user_id, rooms) in rooms {
             let Some((user, told)) = changes.iter().find(|(user, _)| user == user_id) else {
@@ -283,7 +210,7 @@ impl Chat {
             };
             let payload = json_of(*user, *told);
             for room in rooms.iter().filter(|room| self.0.joined.is_used(**room)) {
-                self.say(*room, "chat:status", payload.clone(), None);
+                self.say_here(*room, "chat:status", payload.clone());
             }
         }
     }
@@ -292,7 +219,7 @@ impl Chat {
 fn json_of(user: Uuid, Told { online, last_seen }: Told) -> String {
     let last_seen = last_seen.map_or_else(
         || "null".to_owned(),
-        |moment| format!("\"{}+00:00\"", clock::iso8601(moment)),
+        |moment| format!("\"{}+00:00\"", clock::iso8601(Duration::from_millis(moment))),
     );
     format!(r#"{{"user_id":"{user}","online":{online},"last_seen":{last_seen}}}"#)
 }

@@ -67,6 +67,8 @@ pub enum Kind {
     Alive = 6,
     /// How many users the tenant in `event` has on the node, as decimal text.
     Users = 7,
+    /// Who is online in the chat of the tenant in `event`: JSON for its table.
+    Status = 8,
 }
 
 /// Why bytes are no envelope for this node.
@@ -161,7 +163,7 @@ fn link_at(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Json,
         Self::UserJson,
         Self::UserBytes,
@@ -169,6 +171,7 @@ impl Kind {
         Self::Presence,
         Self::Alive,
         Self::Users,
+        Self::Status,
     ];
 
     fn of(byte: u8) -> Option<Self> {

@@ -199,10 +199,10 @@ pub static KNOBS: &[Knob] = &[
         "Members whose receipts are gathered at a time; those of more are refused."),
     Knob::new(Chat, "ROWCAST_CHAT_MAX_TYPING", Kind::count("members"), "10000",
         "Members who type at a time; rooms do not hear of more."),
-    Knob::new(Chat, "ROWCAST_CHAT_STATUS_TTL_MS", Kind::Number { min: 1000, max: 3_600_000, unit: "milliseconds" }, "60000",
-        "How long a sign that a user is online counts when the server no longer renews it; it is renewed, and `last_seen` with it, twice in that time. Who leaves is offline at once, and servers do not share these signs yet."),
+    Knob::new(Chat, "ROWCAST_CHAT_STATUS_TTL_MS", Kind::Number { min: 5000, max: 3_600_000, unit: "milliseconds" }, "15000",
+        "How long the users of a server that the others do not hear of stay online. Each server gives three signs of life in that time, and `last_seen` of its users moves with those. Who leaves is offline within a second."),
     Knob::new(Chat, "ROWCAST_CHAT_MAX_STATUSES", Kind::count("users"), "100000",
-        "Users whose status is remembered; those gone longest are forgotten first."),
+        "Users whose status is remembered, those of all servers; those gone longest are forgotten first."),
 
     Knob::new(Logs, "LOG_LEVEL", LEVELS, "info",
         "Least important line that is written."),

@@ -138,6 +138,7 @@ fn no_chat(hub: &Arc<Hub>, tenant: &Arc<Tenant>) -> Chat {
         Arc::clone(tenant),
         Drain::new(),
         series,
+        Arc::new(chat::Status::new(&config, Arc::clone(&tenant.name), None)),
     )
 }
 
