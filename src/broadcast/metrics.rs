@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{family::Family, histogram::Histogram},
 };
 
-use crate::telemetry::{Registry, TenantLabel, tenant_label};
+use crate::telemetry::{Counts, Registry, TenantLabel, tenant_label};
 
 /// The metric families. Clones share them.
 #[derive(Debug, Clone)]
 pub struct DatabaseMetrics {
     latency: Family<TenantLabel, Histogram>,
     replay: Family<TenantLabel, Histogram>,
-    dropped: Family<Reason, Counter>,
+    dropped: Counts<Reason>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,7 +29,7 @@ pub struct DatabaseSeries {
     tenant: String,
     latency: Histogram,
     replay: Histogram,
-    dropped: Family<Reason, Counter>,
+    dropped: Counts<Reason>,
 }
 
 impl DatabaseMetrics {
@@ -39,7 +39,7 @@ impl DatabaseMetrics {
         let metrics = Self {
             latency: Family::new_with_constructor(latency as fn() -> Histogram),
             replay: Family::new_with_constructor(latency as fn() -> Histogram),
-            dropped: Family::default(),
+            dropped: Counts::default(),
         };
         registry.register(
             "realtime_tenants_broadcast_from_database_latency_committed_at",
@@ -54,7 +54,7 @@ impl DatabaseMetrics {
         registry.register(
             "realtime_broadcast_from_database_dropped",
             "Messages of the database that were not delivered, by reason",
-            metrics.dropped.clone(),
+            metrics.dropped.family(),
         );
         metrics
     }
@@ -69,6 +69,14 @@ impl DatabaseMetrics {
             tenant: name.to_owned(),
         }
     }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, name: &str) {
+        let label = tenant_label(name);
+        self.latency.remove(&label);
+        self.replay.remove(&label);
+        self.dropped.remove(name);
+    }
 }
 
 impl DatabaseSeries {
@@ -82,6 +90,6 @@ impl DatabaseSeries {
 
     pub(super) fn dropped(&self, reason: &'static str, rows: u64) {
         let label = Reason { tenant: self.tenant.clone(), reason };
-        self.dropped.get_or_create(&label).inc_by(rows);
+        self.dropped.add(&self.tenant, label, rows);
     }
 }

@@ -100,6 +100,15 @@ impl Metrics {
             latency: self.latency.get_or_create_owned(&labels),
         }
     }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, tenant: &str) {
+        let labels = tenant_label(tenant);
+        for family in [&self.db_events, &self.dropped, &self.rows, &self.lookups, &self.questions] {
+            family.remove(&labels);
+        }
+        self.latency.remove(&labels);
+    }
 }
 
 impl Series {

@@ -7,7 +7,7 @@ use prometheus_client::{
 
 use crate::{
     error_code::ErrorCode,
-    telemetry::{Registry, TenantLabel, tenant_label},
+    telemetry::{Counts, Registry, TenantLabel, tenant_label},
 };
 
 /// Counters of sockets and channels, by tenant.
@@ -19,7 +19,7 @@ pub struct Metrics {
     presence_events: Family<TenantLabel, Counter>,
     input_bytes: Family<TenantLabel, Counter>,
     output_bytes: Family<TenantLabel, Counter>,
-    errors: Family<Code, Counter>,
+    errors: Counts<Code>,
     slow: Family<TenantLabel, Counter>,
     dropped: Family<TenantLabel, Counter>,
 }
@@ -49,7 +49,7 @@ pub struct TenantMetrics {
     pub slow: Counter,
     /// Messages of clients dropped because too many waited for the database.
     pub dropped: Counter,
-    errors: Family<Code, Counter>,
+    errors: Counts<Code>,
     tenant: String,
 }
 
@@ -72,7 +72,7 @@ impl Metrics {
         add("slow_closes", "Sockets closed because their client read too slowly", &metrics.slow);
         let help = "Messages of clients dropped because too many waited for the database";
         add("dropped", help, &metrics.dropped);
-        registry.register("realtime_channel_error", "Refusals, by code", metrics.errors.clone());
+        registry.register("realtime_channel_error", "Refusals, by code", metrics.errors.family());
         registry.register(
             "realtime_connections_connected",
             "Open sockets",
@@ -97,12 +97,30 @@ impl Metrics {
             tenant: name.to_owned(),
         }
     }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, name: &str) {
+        let label = tenant_label(name);
+        self.connections.remove(&label);
+        for family in [
+            &self.joins,
+            &self.events,
+            &self.presence_events,
+            &self.input_bytes,
+            &self.output_bytes,
+            &self.slow,
+            &self.dropped,
+        ] {
+            family.remove(&label);
+        }
+        self.errors.remove(name);
+    }
 }
 
 impl TenantMetrics {
     /// Counts a refusal.
     pub fn error(&self, code: ErrorCode) {
         let label = Code { tenant: self.tenant.clone(), code: code.as_str() };
-        self.errors.get_or_create(&label).inc();
+        self.errors.add(&self.tenant, label, 1);
     }
 }

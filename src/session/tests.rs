@@ -121,6 +121,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         changes: no_changes(),
         metrics: Metrics::register(&mut Registry::default()).tenant("t"),
         drain: Drain::new(),
+        sockets: Drain::new(),
         waves: Arc::new(Waves::new(Duration::from_secs(5))),
         config,
         hub,
