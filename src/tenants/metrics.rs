@@ -44,6 +44,10 @@ impl Metrics {
         let served = Arc::<Served>::default();
         registry.register_collector(Box::new(Arc::clone(&served)));
         let (migrations, failures) = (Histogram::new(INSTALLATIONS), Family::default());
+        for error_code in ["42501", "55P03"] {
+            // Privileges and locks; from 0, so that the first one is seen as an increase.
+            failures.get_or_create_owned(&Failure { error_code: error_code.to_owned() });
+        }
         registry.register(
             "realtime_tenants_migrations_duration_milliseconds",
             "Milliseconds to install the SQL objects of a tenant, or to see that they are there",
