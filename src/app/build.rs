@@ -96,7 +96,7 @@ pub(super) fn janitor(settings: &Settings) -> Option<janitor::Config> {
 }
 
 /// The keys as set up; those at a URL are fetched from now on.
-fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
+pub(super) fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
     let jwks = settings.jwt_jwks.clone();
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
@@ -111,7 +111,9 @@ fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppErr
     Ok(keys.with_source(source))
 }
 
-pub(super) fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result<Tenant, AppError> {
+/// What the tenant of the settings may do; for many, what stands in for what
+/// one of them does not say.
+pub(super) fn terms(settings: &config::TenantSettings) -> Terms {
     let wanted = &settings.limits;
     let limits = Limits {
         max_concurrent_users: usize::try_from(wanted.max_concurrent_users).unwrap_or(usize::MAX),
@@ -125,13 +127,12 @@ pub(super) fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result
             .unwrap_or(u32::MAX),
         client_presence_window: wanted.client_presence_window,
     };
-    let terms = Terms {
+    Terms {
         limits,
         private_only: wanted.private_only,
         presence_enabled: wanted.presence_enabled,
         suspended: false,
-    };
-    Ok(Tenant::new(&settings.name, keys(settings, drain)?, terms))
+    }
 }
 
 pub(super) fn sockets(settings: &config::SocketSettings) -> session::Config {

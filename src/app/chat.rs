@@ -15,11 +15,12 @@ use crate::{
     postgres::pool::Pool,
     replication::{self, Publication},
     runtime::{Drain, Stages},
-    session::Policies,
+    session::{Policies, TenantMetrics},
     tenants::{Tenant, janitor},
 };
 
 /// The chat and who is asked about its rooms.
+#[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) chat: Chat,
     /// By shard; empty for the tenant's database alone.
@@ -84,7 +85,7 @@ impl Rooms {
         }
     }
 
-    pub(super) fn policies(&self, tenant: Authorizer) -> Policies {
-        Policies::new(tenant, self.authorizers.clone(), self.chat.clone())
+    pub(super) fn policies(&self, tenant: Authorizer, metrics: TenantMetrics) -> Policies {
+        Policies::new(tenant, self.authorizers.clone(), self.chat.clone(), metrics)
     }
 }

@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
 use crate::{
-    broadcast::Remote,
+    broadcast::{Remote, RemoteMetrics},
     chat::{self, Status},
     cluster::{
         self, Envelope, Handler, Metrics,
@@ -20,6 +23,7 @@ use crate::{
     runtime::{Drain, Stages},
     telemetry::Registry,
     tenants::{Tenant, census::Census},
+    topic::{Key, Topic},
 };
 
 /// What connects this node to others.
@@ -31,6 +35,8 @@ pub(super) struct Nodes {
     /// How one node reads databases for all; absent if each reads for itself.
     relay: Option<relay::Config>,
     incoming: Arc<Incoming>,
+    news: Mutex<Option<mpsc::Receiver<News>>>,
+    remotes: RemoteMetrics,
 }
 
 impl Nodes {
@@ -43,8 +49,10 @@ impl Nodes {
         let Some(url) = &settings.redis_url else {
             let hub = Arc::new(Hub::new());
             let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
-            let incoming = Arc::new(Incoming::new(Arc::clone(&presence)));
-            return Ok(Self { hub, presence, bus: None, relay: None, incoming });
+            let (sender, news) = news();
+            let incoming = Arc::new(Incoming::new(Arc::clone(&presence), sender));
+            let remotes = RemoteMetrics::default();
+            return Ok(Self { hub, presence, bus: None, relay: None, incoming, news, remotes });
         };
         let config = cluster::redis::Config {
             prefix: settings.redis_prefix.clone(),
@@ -54,12 +62,14 @@ impl Nodes {
         let bus = Redis::new(url.expose(), config, Metrics::register(registry))?;
         let hub = Arc::new(Hub::with_bus(Arc::clone(&bus) as _));
         let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
-        let incoming = Arc::new(Incoming::new(Arc::clone(&presence)));
+        let (sender, news) = news();
+        let incoming = Arc::new(Incoming::new(Arc::clone(&presence), sender));
         bus.start(Arc::clone(&incoming) as _, &stages.ground);
         presence.start(&stages.ground);
         let relay =
             settings.shares_changes.then_some(relay::Config { log_bytes: settings.log_bytes });
-        Ok(Self { hub, presence, bus: Some(bus), relay, incoming })
+        let remotes = RemoteMetrics::register(registry);
+        Ok(Self { hub, presence, bus: Some(bus), relay, incoming, news, remotes })
     }
 
     /// What other nodes say of a tenant is heard from now on. Returns the
@@ -78,7 +88,7 @@ impl Nodes {
         let census = Arc::new(Census::new(Arc::clone(tenant), Arc::clone(bus) as _));
         let ears = Ears {
             tenant: Arc::clone(tenant),
-            broadcasts: Remote::new(Arc::clone(tenant), Arc::clone(&self.hub)),
+            broadcasts: Remote::new(Arc::clone(tenant), Arc::clone(&self.hub), &self.remotes),
             census: Arc::clone(&census),
             status: Arc::clone(&status),
         };
@@ -87,10 +97,31 @@ impl Nodes {
         status
     }
 
+    /// What other nodes say has become of tenants, and whether the bus is up;
+    /// for the first who asks, and only where there are other nodes.
+    pub(super) fn news(&self) -> Option<(mpsc::Receiver<News>, watch::Receiver<bool>)> {
+        let bus = self.bus.as_ref()?;
+        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        bus.interest().enter(&tenants()?);
+        Some((news, bus.interest().link()))
+    }
+
+    /// Says what has become of a tenant.
+    pub(super) fn tell(&self, tenant: &str, word: &str) {
+        let (Some(bus), Some(key)) = (&self.bus, tenants()) else { return };
+        let (event, meta) = (tenant.to_owned(), word.to_owned());
+        let payload = Bytes::new();
+        let node = bus.node();
+        let envelope = Envelope { node, key, kind: Kind::Tenant, event, meta, payload };
+        if let Err(error) = bus.publish(&envelope) {
+            tracing::warn!(%error, tenant, word, "other servers were not told of a tenant");
+        }
+    }
+
     /// Nothing of this tenant is heard any more.
-    #[expect(dead_code, reason = "for servers of many tenants")]
     pub(super) fn dismiss(&self, tenant: &str) {
         self.incoming.dismiss(tenant);
+        self.remotes.remove(tenant);
     }
 
     /// Starts to read a database into a sink, by this node for itself or by
@@ -112,13 +143,31 @@ impl Nodes {
     }
 }
 
+/// News that wait to be taken.
+const MOST_NEWS: usize = 1024;
+
+fn news() -> (mpsc::Sender<News>, Mutex<Option<mpsc::Receiver<News>>>) {
+    let (sender, receiver) = mpsc::channel(MOST_NEWS);
+    (sender, Mutex::new(Some(receiver)))
+}
+
+/// Where news of tenants are told. No tenant has an empty name.
+fn tenants() -> Option<Key> {
+    let topic = Topic::from_sub_topic("tenants").ok()?;
+    Some(Key { tenant: Arc::from(""), private: true, topic })
+}
+
 /// Takes what other nodes say to whom it concerns.
 #[derive(Debug)]
 struct Incoming {
     presence: Arc<Tracker>,
     /// By the tenant's name.
     tenants: RwLock<HashMap<Arc<str>, Arc<Ears>>>,
+    news: mpsc::Sender<News>,
 }
+
+/// A tenant and what other nodes say has become of it.
+pub(super) type News = (Arc<str>, String);
 
 /// Who hears what other nodes say of one tenant.
 #[derive(Debug)]
@@ -130,8 +179,8 @@ struct Ears {
 }
 
 impl Incoming {
-    fn new(presence: Arc<Tracker>) -> Self {
-        Self { presence, tenants: RwLock::default() }
+    fn new(presence: Arc<Tracker>, news: mpsc::Sender<News>) -> Self {
+        Self { presence, tenants: RwLock::default(), news }
     }
 
     fn admit(&self, ears: Ears) {
@@ -156,6 +205,11 @@ impl Handler for Incoming {
                 if let Some(ears) = self.ears(&envelope.key.tenant) {
                     ears.broadcasts.receive(envelope);
                 }
+            }
+            Kind::Tenant => {
+                let news = (Arc::from(envelope.event), envelope.meta);
+                // Whoever is too late finds out when a record is looked up again.
+                let _ = self.news.try_send(news);
             }
             Kind::Users => {
                 if let Some(ears) = self.ears(&envelope.event) {

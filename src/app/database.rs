@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{
     chat,
     config::Settings,
@@ -11,6 +13,7 @@ use crate::{
     tenants::{
         chat_schema::Chat,
         chat_shards::{self, ShardError},
+        metrics::Metrics,
         migrations::{self, MigrateError, Options, Report},
     },
 };
@@ -46,44 +49,66 @@ impl DatabaseError {
 /// # Errors
 ///
 /// What an operator has to mend.
-pub(super) async fn prepare(settings: &Settings, drain: &Drain) -> Result<(), DatabaseError> {
+pub(super) async fn prepare(
+    settings: &Settings,
+    drain: &Drain,
+    metrics: &Metrics,
+) -> Result<(), DatabaseError> {
     if !settings.database.auto_migrate {
         return Ok(());
     }
-    match Box::pin(migrate(settings)).await {
+    match Box::pin(install(settings, metrics)).await {
         Err(error) if error.is_transient() => {
             tracing::warn!(error = reason(&error), "the database is not ready, trying again");
-            let (settings, signal) = (settings.clone(), drain.clone());
+            let (settings, signal, metrics) = (settings.clone(), drain.clone(), metrics.clone());
             drain.spawn("migrations", async move {
                 tokio::select! {
-                    () = keep_trying(&settings) => {}
+                    () = keep_trying(&settings, &metrics) => {}
                     () = signal.started() => {}
                 }
             });
             Ok(())
         }
-        done => done,
+        done => done.map(|_| ()),
     }
 }
 
-async fn keep_trying(settings: &Settings) {
+async fn keep_trying(settings: &Settings, metrics: &Metrics) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
         tokio::time::sleep(backoff.pause()).await;
-        match Box::pin(migrate(settings)).await {
-            Ok(()) => return,
+        match Box::pin(install(settings, metrics)).await {
+            Ok(_) => return,
             Err(error) => tracing::warn!(error = reason(&error), "cannot install the SQL objects"),
         }
     }
 }
 
-async fn migrate(settings: &Settings) -> Result<(), DatabaseError> {
+/// Installs the SQL in the database of the settings, and says how many
+/// migrations it has then.
+///
+/// # Errors
+///
+/// [`DatabaseError`].
+pub(super) async fn install(settings: &Settings, metrics: &Metrics) -> Result<usize, DatabaseError> {
+    let begun = Instant::now();
+    let outcome = Box::pin(migrate(settings)).await;
+    match &outcome {
+        Ok(_) => metrics.migrated(begun.elapsed()),
+        Err(DatabaseError::Migrate(error)) => metrics.not_migrated(error),
+        Err(DatabaseError::Connect(_) | DatabaseError::Shard(_)) => {}
+    }
+    outcome
+}
+
+async fn migrate(settings: &Settings) -> Result<usize, DatabaseError> {
     let session = SessionConfig::new("rowcast_migrations");
     let client = session::connect(&settings.database.connect, &session).await;
     let mut client = client.map_err(DatabaseError::Connect)?;
     let create_roles = settings.database.create_roles;
     let options = Options { create_roles, chat: None };
-    log(&migrations::run(&mut client, &options).await?);
+    let report = migrations::run(&mut client, &options).await?;
+    log(&report);
     if settings.chat.mode != chat::Mode::Off {
         let publication = settings.replication.publication.clone();
         let chat = Some(Chat { publication, general_room: false });
@@ -91,7 +116,7 @@ async fn migrate(settings: &Settings) -> Result<(), DatabaseError> {
         let told = |_, report: &Report| log(report);
         Box::pin(chat_shards::set_up(&settings.chat_shards, &options, told)).await?;
     }
-    Ok(())
+    Ok(report.steps.len())
 }
 
 fn log(report: &Report) {

@@ -5,7 +5,10 @@ mod build;
 mod chat;
 mod cluster;
 mod database;
+mod many;
+mod operator;
 mod project;
+mod projects;
 mod shared;
 mod stream;
 
@@ -14,22 +17,23 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 pub use self::database::DatabaseError;
-use self::{project::Project, shared::Shared};
+use self::{project::Project, projects::Projects, shared::Shared};
 use crate::{
     auth::jwks_fetch::AddressError,
     cluster::redis::Unusable,
-    config::{self, Settings},
+    config::{self, ControlSettings, Settings},
     http::{
         self, Pages,
         directory::Directory,
         health::Readiness,
         listener,
-        metrics::{Guard, MetricsPage},
-        tenants::Admin,
+        metrics::{DoorMetrics, Guard, MetricsPage},
+        tenants::{Admin, One, Operator},
     },
     runtime::Stages,
     secret::Secret,
-    telemetry::Registry,
+    telemetry::{Registry, process::Process},
+    tenants::store::{InstallError, PutError},
 };
 
 /// Tells that the server accepts connections.
@@ -59,6 +63,12 @@ pub enum AppError {
     /// A chat was asked for, and the database has none.
     #[error("ROWCAST_CHAT is on, but the database has no chat: run `rowcast migrate --chat`")]
     NoChat,
+    /// The control database has no tables of tenants, or cannot be given them.
+    #[error("the control database cannot be used")]
+    Control(#[from] InstallError),
+    /// The tenant of the settings cannot be stored.
+    #[error("SEED_SELF_HOST: the tenant cannot be stored")]
+    Seed(#[from] PutError),
     /// The database needs an operator.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -83,15 +93,19 @@ pub async fn serve(
 
     let stages = Stages::new();
     let mut registry = Registry::default();
+    Process::register(&mut registry);
+    let doors = DoorMetrics::register(&mut registry);
     let shared = Arc::new(Shared::build(&settings, &mut registry, &stages)?);
     let hub = Arc::clone(&shared.nodes.hub);
-    let project = Project::only(&settings, &shared).await?;
-    let services = Arc::clone(&project.services);
-    let terms = services.tenant.terms();
+    let (directory, operator) = match &settings.control {
+        None => one(&settings, &shared).await?,
+        Some(control) => many(&settings, control, &shared).await?,
+    };
     let state = http::State {
-        directory: Directory::single(services, settings.tenant.strict_host),
+        directory,
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
-        admin: Admin::new(guard(&settings.admin), terms, project.pool.clone(), project.stream()),
+        doors: doors.clone(),
+        admin: Admin::new(guard(&settings.admin), operator),
         readiness: Readiness::new(hub, stages.work.clone()),
         pages,
         config: http::Config {
@@ -105,6 +119,7 @@ pub async fn serve(
         max_connections: settings.listen.max_connections,
         max_header_bytes: settings.listen.max_header_bytes,
         handshake_timeout: settings.listen.handshake_timeout,
+        metrics: doors,
     };
     let router = http::router(Arc::new(state));
     let serving = listener::serve(listener, router, bounds, stages.clone());
@@ -116,6 +131,27 @@ pub async fn serve(
         tracing::warn!(left, "some connections or tasks did not end in time");
     }
     Ok(())
+}
+
+type Served = (Directory, Arc<dyn Operator>);
+
+/// Serves the tenant of the settings from now on.
+async fn one(settings: &Settings, shared: &Arc<Shared>) -> Result<Served, AppError> {
+    let project = Project::only(settings, shared).await?;
+    let services = Arc::clone(&project.services);
+    let operator = One::new(Arc::clone(&services), project.pool.clone(), project.stream());
+    let directory = Directory::One { services, strict: settings.tenant.strict_host };
+    Ok((directory, Arc::new(operator)))
+}
+
+/// Serves the tenants of the control database when somebody asks for them.
+async fn many(
+    settings: &Settings,
+    control: &ControlSettings,
+    shared: &Arc<Shared>,
+) -> Result<Served, AppError> {
+    let projects = Box::pin(Projects::open(settings, control, shared)).await?;
+    Ok((Directory::Many(Arc::clone(&projects) as _), projects))
 }
 
 fn guard(settings: &config::Guard) -> Guard {

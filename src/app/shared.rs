@@ -11,8 +11,8 @@ use crate::{
     postgres_changes, replication,
     runtime::Stages,
     session::{self, Waves},
-    telemetry::Registry,
-    tenants::janitor,
+    telemetry::{Registry, series::Payloads},
+    tenants::{self, janitor},
 };
 
 /// The parts that there are once, whoever is served.
@@ -33,6 +33,7 @@ pub(super) struct Families {
     pub(super) chat: chat::Metrics,
     pub(super) streams: replication::Metrics,
     pub(super) janitors: janitor::Metrics,
+    pub(super) tenants: tenants::metrics::Metrics,
 }
 
 impl Shared {
@@ -53,20 +54,21 @@ impl Shared {
 
 impl Families {
     fn register(registry: &mut Registry) -> Self {
+        let payloads = Payloads::register(registry);
         Self {
-            sockets: session::Metrics::register(registry),
+            sockets: session::Metrics::register(registry, &payloads),
             broadcasts: DatabaseMetrics::register(registry),
-            changes: postgres_changes::Metrics::register(registry),
+            changes: postgres_changes::Metrics::register(registry, &payloads),
             chat: chat::Metrics::register(registry),
             streams: replication::Metrics::register(registry),
             janitors: janitor::Metrics::register(registry),
+            tenants: tenants::metrics::Metrics::register(registry),
         }
     }
 
     /// Removes the series of a tenant that is served no more.
-    #[expect(dead_code, reason = "for servers of many tenants")]
     pub(super) fn remove(&self, tenant: &str) {
-        let Self { sockets, broadcasts, changes, chat, streams, janitors } = self;
+        let Self { sockets, broadcasts, changes, chat, streams, janitors, .. } = self;
         sockets.remove(tenant);
         broadcasts.remove(tenant);
         changes.remove(tenant);

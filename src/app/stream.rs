@@ -1,14 +1,11 @@
 //! A project's stream and its janitor, which run while they are wanted.
 //!
 //! Whoever needs them no more says so with `Tenant::want_stream`; the next join
-//! wants them again. The database may become another one meanwhile.
+//! wants them again. The slot does not wait for that: it would hold log back.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{
     build::{janitor as upkeep, stream},
@@ -17,6 +14,7 @@ use super::{
 use crate::{
     config::Settings,
     replication::{
+        self,
         sink::ChangeSink,
         status::{Handle, Status},
     },
@@ -30,9 +28,7 @@ const END: Duration = Duration::from_secs(10);
 /// The stream of one tenant.
 #[derive(Debug)]
 pub(super) struct Stream {
-    settings: Mutex<Arc<Settings>>,
-    /// Start over with other settings.
-    again: Notify,
+    settings: Arc<Settings>,
     /// As of the one that runs.
     status: watch::Sender<Status>,
     handle: Handle,
@@ -42,9 +38,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         let (status, handle) = Handle::channel();
-        let settings = Mutex::new(settings);
-        let janitor = janitor::Handle::default();
-        Self { settings, again: Notify::new(), status, handle, janitor }
+        Self { settings, status, handle, janitor: janitor::Handle::default() }
     }
 
     /// How it is doing.
@@ -57,9 +51,9 @@ impl Stream {
         self.janitor.clone()
     }
 
-    /// The settings as they are now.
-    pub(super) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The settings of its project.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Runs it until the stages end.
@@ -80,23 +74,25 @@ impl Stream {
             }
             // Other stages end with the server or the project, these before.
             let part = stages.child();
-            let settings = self.settings();
             let families = &shared.families;
-            if let Some(config) = upkeep(&settings) {
+            if let Some(config) = upkeep(&self.settings) {
                 janitor::spawn(config, &self.janitor, &part.work, &families.janitors);
             }
-            let config = stream(&settings);
-            let handle = shared.nodes.read(config, Arc::clone(&sink), &part, &families.streams);
+            let config = stream(&self.settings);
+            let handle = shared.nodes.read(config.clone(), Arc::clone(&sink), &part, &families.streams);
             tokio::select! {
                 () = self.follow(&handle) => {}
                 Ok(_) = wanted.wait_for(|wanted| !*wanted) => {}
-                () = self.again.notified() => {}
                 () = ground.started() => return,
             }
             part.work.finish(END).await;
             part.ground.finish(END).await;
             sink.interrupted();
             self.status.send_replace(Status::Starting { detail: "not wanted".into() });
+            tokio::select! {
+                _ = replication::give_up(&config) => {}
+                () = ground.started() => return,
+            }
         }
     }
 

@@ -90,7 +90,7 @@ impl Status {
     }
 
     fn of(&self, user: Uuid) -> Told {
-        self.lock().status(user)
+        self.lock().shown(user)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

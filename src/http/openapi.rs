@@ -41,7 +41,8 @@ use super::{
     servers((url = "/"), (url = "/realtime/v1", description = "As through a gateway; without `/api/tenants`")),
     paths(
         batch::send_all, single::send_one, health::ping,
-        tenants::list, tenants::show, tenants::change, tenants::reload, tenants::health,
+        tenants::list, tenants::show, tenants::create, tenants::change, tenants::delete,
+        tenants::reload, tenants::shutdown, tenants::health,
         chat::rooms::list,
         chat::rooms::create,
         chat::rooms::show,

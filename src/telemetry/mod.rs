@@ -2,6 +2,8 @@
 
 mod counts;
 pub mod logging;
+pub mod process;
+pub mod series;
 
 /// Metrics are registered into one registry that is passed in, never a global.
 pub use self::counts::Counts;

@@ -34,6 +34,8 @@ export function hear({ me, state, statuses, push, got, reread }: Inbox, event: s
       state.member(member)
       // A guest who has become a member sees more.
       if (member.user_id === me && member.change !== 'left') reread()
+      // Who was online before they came here is not told again.
+      if (member.change === 'joined') statuses.wonder(member.user_id)
       return
     }
     case 'chat:typing': {
@@ -42,7 +44,7 @@ export function hear({ me, state, statuses, push, got, reread }: Inbox, event: s
       return
     }
     case 'chat:status':
-      return statuses.set(payload as wire.Status)
+      return statuses.told(payload as wire.Status)
     // The server cannot tell whether one has everything.
     case 'chat:resync':
       return reread()

@@ -8,6 +8,8 @@ const MOST_NAMES = 2_000
 
 export class Members {
   #members: ReadonlyMap<string, Member> = new Map()
+  /** For each reading of the list under way, what was told meanwhile: the list may not know it yet. */
+  readonly #reading = new Set<MemberPush[]>()
   /** Those who left are still named beside what they wrote. */
   readonly #names = new Recent<string>(MOST_NAMES)
 
@@ -24,6 +26,22 @@ export class Members {
     this.#members = new Map()
   }
 
+  /** Takes the list that `read` gets, if it gets one. Tells whether. */
+  async read(read: () => Promise<readonly Member[] | undefined>): Promise<boolean> {
+    const since: MemberPush[] = []
+    this.#reading.add(since)
+    try {
+      const members = await read()
+      if (!members) return false
+      this.replace(members)
+      this.#reading.delete(since)
+      for (const push of since) this.changed(push)
+      return true
+    } finally {
+      this.#reading.delete(since)
+    }
+  }
+
   replace(members: readonly Member[]): void {
     this.#members = new Map(
       members.map((member) => [member.user_id, further(member, this.#members.get(member.user_id))]),
@@ -31,7 +49,9 @@ export class Members {
     for (const member of members) this.#name(member.user_id, member.name)
   }
 
-  changed({ user_id, name, role, change }: MemberPush): void {
+  changed(push: MemberPush): void {
+    for (const since of this.#reading) since.push(push)
+    const { user_id, name, role, change } = push
     if (name) this.#name(user_id, name)
     const members = new Map(this.#members)
     if (change === 'left') members.delete(user_id)

@@ -86,14 +86,16 @@ export class Sync {
   async #readMembers(isCurrent: () => boolean): Promise<void> {
     const { http, statuses, state } = this.#reader
     const members: Member[] = []
-    let after: string | undefined
-    do {
-      const page = await http.members(this.#room, { after, limit: MEMBERS_PAGE })
-      members.push(...page.members)
-      after = page.next ?? undefined
-    } while (after && members.length < MOST_MEMBERS && isCurrent())
-    if (!isCurrent()) return
-    state.members.replace(members)
+    const isRead = await state.members.read(async () => {
+      let after: string | undefined
+      do {
+        const page = await http.members(this.#room, { after, limit: MEMBERS_PAGE })
+        members.push(...page.members)
+        after = page.next ?? undefined
+      } while (after && members.length < MOST_MEMBERS && isCurrent())
+      return isCurrent() ? members : undefined
+    })
+    if (!isRead) return
     state.changed()
     // Who is online is nice to know and no reason to read everything again.
     await statuses.ask(members.map((member) => member.user_id)).catch(() => undefined)

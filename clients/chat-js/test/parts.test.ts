@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { afterEach, mock, test } from 'node:test'
 
-import { ChatError, claimsOf, type RoomInfo } from '../src/index.js'
+import type { Http } from '../src/http.js'
+import { ChatError, claimsOf, type RoomInfo, type Status } from '../src/index.js'
 import { infoAfter, infoLearned, infoRead } from '../src/info.js'
 import { Members } from '../src/members.js'
 import { Outbox } from '../src/outbox.js'
 import { applyReaction } from '../src/reactions.js'
 import { Marker, tickOf } from '../src/receipts.js'
+import { Statuses } from '../src/statuses.js'
 import { newId } from '../src/token.js'
 import { Typing } from '../src/typing.js'
 import { ADA, ME, message } from './server.js'
@@ -48,6 +50,39 @@ test("members' cursors do not go back", () => {
   members.changed({ user_id: 'b', name: 'Bob', role: 'member', change: 'joined' })
   members.changed({ user_id: 'b', change: 'left' })
   assert.deepEqual([members.map.has('b'), members.nameOf('b')], [false, 'Bob'])
+})
+
+test('who comes or goes while the members are read is not forgotten', async () => {
+  const members = new Members()
+  members.replace([member('gone')])
+  const isRead = await members.read(async () => {
+    members.changed({ user_id: 'new', name: 'New', role: 'member', change: 'joined' })
+    members.changed({ user_id: 'gone', change: 'left' })
+    return [member(ADA), member('gone')]
+  })
+  assert.deepEqual([isRead, [...members.map.keys()]], [true, [ADA, 'new']])
+  assert.equal(await members.read(async () => undefined), false)
+  assert.equal(members.map.size, 2)
+})
+
+test('what is told of a user counts for more than an answer that was under way', async () => {
+  const answers: ((statuses: Status[]) => void)[] = []
+  const asked: (readonly string[])[] = []
+  const http = {
+    statuses: (users: readonly string[]) => (asked.push(users), new Promise<Status[]>((answer) => answers.push(answer))),
+  }
+  const statuses = new Statuses(http as unknown as Http)
+  const status = (user_id: string, online: boolean): Status => ({ user_id, online, last_seen: null })
+  const asking = statuses.ask([ADA, 'b'])
+  statuses.told(status(ADA, true))
+  answers.pop()!([status(ADA, false), status('b', true)])
+  await asking
+  assert.deepEqual([statuses.of(ADA)?.online, statuses.of('b')?.online], [true, true])
+
+  mock.timers.enable({ apis: ['setTimeout'] })
+  for (const user of ['c', 'd', 'c']) statuses.wonder(user)
+  mock.timers.tick(100)
+  assert.deepEqual(asked.slice(1), [['c', 'd']])
 })
 
 test('cursors are told together, forward only, and again after a failure', async () => {

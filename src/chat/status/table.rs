@@ -191,6 +191,16 @@ impl Table {
         }
     }
 
+    /// The status for whoever asks. Of somebody who may be right back rooms are
+    /// told nothing, so nobody may learn of it by asking either: they would
+    /// never hear that it is over.
+    pub(super) fn shown(&self, user: Uuid) -> Told {
+        let status = self.status(user);
+        let is_told = self.get(user).is_some_and(|known| known.told_online);
+        let is_pending = self.changed.contains_key(&user);
+        Told { online: status.online || (is_pending && is_told), ..status }
+    }
+
     /// Some users whose status is another than rooms were told, and which it is.
     pub(super) fn changes(&mut self) -> Vec<(Uuid, Told)> {
         let due: Vec<Uuid> = self

@@ -54,7 +54,11 @@ impl Node {
     }
 
     fn sees(&self, user: Uuid) -> bool {
-        self.status.of(user).online
+        self.knows(user).online
+    }
+
+    fn knows(&self, user: Uuid) -> Told {
+        self.status.lock().status(user)
     }
 
     /// What its rooms are told now.
@@ -88,7 +92,7 @@ async fn a_user_is_online_while_any_server_has_them_and_each_tells_its_own_rooms
     assert_eq!(one.told(), [], "they may be about to come to another server");
     sleep(TICK).await;
     assert_eq!((one.told(), two.told()), (vec![(ADA, false)], vec![(ADA, false)]));
-    let (here, there) = (one.status.of(ADA), two.status.of(ADA));
+    let (here, there) = (one.knows(ADA), two.knows(ADA));
     assert!(here.last_seen.is_some());
     assert_eq!(here, there);
 }
@@ -113,6 +117,24 @@ async fn who_moves_to_another_server_is_not_told_to_have_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_learns_nothing_that_rooms_are_not_told() {
+    let exchange = Exchange::default();
+    let node = Node::start(&exchange);
+    node.status.enter(ADA);
+    assert!(node.status.of(ADA).online, "who comes is told at once");
+    node.told();
+    node.status.leave(ADA);
+    assert!(node.status.of(ADA).online, "they may be right back, and nobody would hear of it");
+    node.status.enter(ADA);
+    sleep(TICK * 3).await;
+    assert_eq!(node.told(), []);
+    node.status.leave(ADA);
+    sleep(TICK).await;
+    assert_eq!(node.told(), [(ADA, false)]);
+    assert!(!node.status.of(ADA).online);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newcomer_knows_what_others_know_and_tells_nobody() {
     let exchange = Exchange::default();
     let (one, two) = (Node::start(&exchange), Node::start(&exchange));
@@ -126,8 +148,8 @@ async fn a_newcomer_knows_what_others_know_and_tells_nobody() {
     let three = Node::start(&exchange);
     three.status.whole().await;
     assert!(three.sees(BOB) && crowd.iter().all(|user| three.sees(*user)));
-    assert_eq!(three.status.of(ADA), one.status.of(ADA), "also who left before");
-    assert!(three.status.of(ADA).last_seen.is_some());
+    assert_eq!(three.knows(ADA), one.knows(ADA), "also who left before");
+    assert!(three.knows(ADA).last_seen.is_some());
     sleep(TICK * 2).await;
     assert_eq!(three.told(), []);
 
@@ -135,9 +157,9 @@ async fn a_newcomer_knows_what_others_know_and_tells_nobody() {
     one.die();
     sleep(Duration::from_secs(17)).await;
     assert!(crowd.iter().all(|user| !three.sees(*user) && !two.sees(*user)) && three.sees(BOB));
-    let gone = three.status.of(crowd[0]);
+    let gone = three.knows(crowd[0]);
     assert!(gone.last_seen.is_some());
-    assert_eq!(gone, two.status.of(crowd[0]));
+    assert_eq!(gone, two.knows(crowd[0]));
     assert_eq!(three.told().len(), BATCH);
 }
 
@@ -161,7 +183,7 @@ async fn nobody_leaves_while_the_bus_is_away_and_what_was_missed_is_known_after(
     exchange.set_reachable(true);
     sleep(Duration::from_secs(2)).await;
     assert!(two.sees(ADA) && !two.sees(BOB) && two.sees(cyd));
-    assert_eq!(two.status.of(BOB), one.status.of(BOB), "and when they left");
+    assert_eq!(two.knows(BOB), one.knows(BOB), "and when they left");
     let mut told = two.told();
     told.sort_unstable();
     assert_eq!(told, [(BOB, false), (cyd, true)]);
@@ -198,7 +220,7 @@ async fn lost_words_are_found_and_mended() {
     assert!(deaf.sees(ADA));
     one.status.leave(ADA);
     sleep(Duration::from_secs(6)).await;
-    assert_eq!(deaf.status.of(ADA), one.status.of(ADA));
+    assert_eq!(deaf.knows(ADA), one.knows(ADA));
 }
 
 #[tokio::test(start_paused = true)]
