@@ -12,7 +12,7 @@ use crate::{
     broadcast::{Remote, RemoteMetrics},
     chat::{self, Status},
     cluster::{
-        self, Envelope, Handler, Metrics,
+        self, Bus as _, Envelope, Handler, Metrics,
         envelope::Kind,
         redis::{Redis, Tls, Unusable},
     },

@@ -90,7 +90,10 @@ async fn keep_trying(settings: &Settings, metrics: &Metrics) {
 /// # Errors
 ///
 /// [`DatabaseError`].
-pub(super) async fn install(settings: &Settings, metrics: &Metrics) -> Result<usize, DatabaseError> {
+pub(super) async fn install(
+    settings: &Settings,
+    metrics: &Metrics,
+) -> Result<usize, DatabaseError> {
     let begun = Instant::now();
     let outcome = Box::pin(migrate(settings)).await;
     match &outcome {

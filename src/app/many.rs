@@ -1,6 +1,6 @@
 //! The settings of one tenant of many: the server's, with what its record says.
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 
 use crate::{
     chat::Mode,
@@ -49,8 +49,8 @@ pub(super) fn settings_of(server: &Settings, record: &Record) -> Option<Settings
 
 /// A name that no other tenant's slot has: all databases of a PostgreSQL share them.
 fn slot_name(usual: &str, tenant: &str) -> String {
-    let digest = Sha256::digest(tenant.as_bytes());
-    let tail: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(&SHA256, tenant.as_bytes());
+    let tail: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let head: String = usual.chars().take(LONGEST - 1 - tail.len()).collect();
     format!("{head}_{tail}")
 }

@@ -32,12 +32,11 @@ impl Operator for Projects {
             let request = Request::parse(body, id)
                 .map_err(|faults| Trouble::Invalid(faults.into_fields()))?;
             let name = request.external_id();
-            let put = Box::pin(self.cache.store().put(&request)).await.map_err(|error| {
-                match error {
+            let put =
+                Box::pin(self.cache.store().put(&request)).await.map_err(|error| match error {
                     PutError::Invalid(faults) => Trouble::Invalid(faults.into_fields()),
                     PutError::Store(error) => trouble(error),
-                }
-            })?;
+                })?;
             let fields: Vec<&str> = request.names().collect();
             tracing::info!(tenant = name, created = put.created, ?fields, "tenant stored");
             let (resource, created) = (put.record.resource(), put.created);

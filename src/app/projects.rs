@@ -28,12 +28,7 @@ use crate::{
     runtime::{Drain, backoff::Backoff},
     session::Services,
     telemetry::reason,
-    tenants::{
-        Record, Store,
-        cache::Cache,
-        record::Defaults,
-        store::StoreConfig,
-    },
+    tenants::{Record, Store, cache::Cache, record::Defaults, store::StoreConfig},
 };
 
 /// Between two looks at the projects.

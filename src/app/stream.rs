@@ -79,7 +79,8 @@ impl Stream {
                 janitor::spawn(config, &self.janitor, &part.work, &families.janitors);
             }
             let config = stream(&self.settings);
-            let handle = shared.nodes.read(config.clone(), Arc::clone(&sink), &part, &families.streams);
+            let handle =
+                shared.nodes.read(config.clone(), Arc::clone(&sink), &part, &families.streams);
             tokio::select! {
                 () = self.follow(&handle) => {}
                 Ok(_) = wanted.wait_for(|wanted| !*wanted) => {}
