@@ -16,12 +16,14 @@ use crate::{
 
 impl Operator for Projects {
     fn list(&self) -> Doing<'_, Vec<Value>> {
-        async move { Box::pin(self.cache.store().list()).await.map_err(trouble) }.boxed()
+        async move { Box::pin(self.cache.store().list()).await.map_err(|error| trouble(&error)) }
+            .boxed()
     }
 
     fn show<'a>(&'a self, id: &'a str) -> Doing<'a, Value> {
         async move {
-            let record = Box::pin(self.cache.store().find(id)).await.map_err(trouble)?;
+            let record =
+                Box::pin(self.cache.store().find(id)).await.map_err(|error| trouble(&error))?;
             record.map(|record| record.resource()).ok_or(Trouble::Unknown)
         }
         .boxed()
@@ -35,7 +37,7 @@ impl Operator for Projects {
             let put =
                 Box::pin(self.cache.store().put(&request)).await.map_err(|error| match error {
                     PutError::Invalid(faults) => Trouble::Invalid(faults.into_fields()),
-                    PutError::Store(error) => trouble(error),
+                    PutError::Store(error) => trouble(&error),
                 })?;
             let fields: Vec<&str> = request.names().collect();
             tracing::info!(tenant = name, created = put.created, ?fields, "tenant stored");
@@ -60,7 +62,8 @@ impl Operator for Projects {
 
     fn delete<'a>(&'a self, id: &'a str) -> Doing<'a, ()> {
         async move {
-            let existed = Box::pin(self.cache.store().delete(id)).await.map_err(trouble)?;
+            let existed =
+                Box::pin(self.cache.store().delete(id)).await.map_err(|error| trouble(&error))?;
             self.cache.invalidate(id);
             self.follow(id).await;
             if existed {
@@ -74,7 +77,7 @@ impl Operator for Projects {
     fn reload<'a>(&'a self, id: &'a str) -> Doing<'a, ()> {
         async move {
             self.known(id).await?;
-            Projects::reload(self, id).await;
+            Self::reload(self, id).await;
             self.shared.nodes.tell(id, word::RELOAD);
             Ok(())
         }
@@ -93,7 +96,7 @@ impl Operator for Projects {
 
     fn health<'a>(&'a self, id: &'a str) -> Doing<'a, Health> {
         async move {
-            let record = self.cache.find(id).await.map_err(|error| trouble_of(&error))?;
+            let record = self.cache.find(id).await.map_err(|error| trouble(&error))?;
             let record = record.ok_or(Trouble::Unknown)?;
             let Some(project) = self.running(id) else {
                 let healthy = record.migrations_ran > 0 || record.suspend;
@@ -124,16 +127,12 @@ impl Projects {
         match self.cache.find(id).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Trouble::Unknown),
-            Err(error) => Err(trouble_of(&error)),
+            Err(error) => Err(trouble(&error)),
         }
     }
 }
 
-fn trouble(error: StoreError) -> Trouble {
-    trouble_of(&error)
-}
-
-fn trouble_of(error: &StoreError) -> Trouble {
+fn trouble(error: &StoreError) -> Trouble {
     let is_transient = error.is_transient();
     let reason = reason(error);
     tracing::warn!(error = reason, "the control database did not do what an operator asked for");

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{
-    sync::{Mutex as Turn, OwnedMutexGuard, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -25,7 +25,11 @@ use super::{
 use crate::{
     config::{ControlSettings, Settings},
     http::directory::{Absent, Tenants},
-    runtime::{Drain, backoff::Backoff},
+    runtime::{
+        Drain,
+        backoff::Backoff,
+        turn::{Turn, Turned},
+    },
     session::Services,
     telemetry::reason,
     tenants::{Record, Store, cache::Cache, record::Defaults, store::StoreConfig},
@@ -57,7 +61,7 @@ pub(super) struct Projects {
     /// Of which each project has its own.
     settings: Settings,
     running: RwLock<HashMap<Arc<str>, Arc<Project>>>,
-    turns: Mutex<HashMap<String, Arc<Turn<()>>>>,
+    turns: Mutex<HashMap<String, Turn>>,
     starts: Semaphore,
     /// Most tenants that are served at a time.
     most: usize,
@@ -148,14 +152,14 @@ impl Projects {
     }
 
     /// One after the other for each tenant.
-    async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
+    async fn turn(&self, name: &str) -> Turned {
         let turn = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
             // Those that nobody has or waits for are not kept.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            Arc::clone(turns.entry(name.to_owned()).or_default())
+            turns.retain(|_, turn| turn.is_shared());
+            turns.entry(name.to_owned()).or_default().clone()
         };
-        turn.lock_owned().await
+        turn.take().await
     }
 
     /// The tenant's project, started if need be. The start goes on if nobody
@@ -194,7 +198,7 @@ impl Projects {
             return Err(Absent::Unavailable);
         };
         let defaults = self.cache.store().defaults();
-        let me = self.me.clone();
+        let me = Weak::clone(&self.me);
         let (installed, first) = oneshot::channel();
         let wanted = settings.database.auto_migrate.then(|| {
             let record = Arc::clone(&record);

@@ -140,8 +140,7 @@ impl From<AppError> for Failure {
             AppError::KeySetUrl(_) => {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }
-            AppError::Control(InstallError::Migrate(error)) => error.into(),
-            AppError::Control(_) => Self::new(
+            AppError::Control(error @ InstallError::Connect(_)) => Self::new(
                 format!("The control database is not ready for us: {}.", telemetry::reason(&error)),
                 "check DATABASE_URL, or DB_HOST, DB_USER and so on.",
             ),
@@ -150,7 +149,8 @@ impl From<AppError> for Failure {
                 "check API_JWT_SECRET, DB_ENC_KEY and DB_*, or set SEED_SELF_HOST=false.",
             ),
             // What keeps `migrate` from working keeps `serve`, in the same words.
-            AppError::Database(DatabaseError::Migrate(error)) => error.into(),
+            AppError::Control(InstallError::Migrate(error))
+            | AppError::Database(DatabaseError::Migrate(error)) => error.into(),
             AppError::Database(DatabaseError::Shard(error)) => error.into(),
             AppError::Database(error @ DatabaseError::Connect(_)) => Self::new(
                 format!("The database is not ready for us: {}.", telemetry::reason(&error)),

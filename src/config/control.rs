@@ -28,7 +28,8 @@ impl Resolved {
             return Ok(None);
         }
         let write_gcm = self.value("DB_ENC_WRITE_GCM").and_then(parse_bool);
-        let vault = Vault::new(ecb.as_ref(), gcm.as_ref(), write_gcm).map_err(wrong)?;
+        let vault =
+            Vault::new(ecb.as_ref(), gcm.as_ref(), write_gcm).map_err(|error| wrong(&error))?;
         let seed = self.flag("SEED_SELF_HOST")?.then(|| self.seed(jwt_secret)).transpose()?;
         Ok(Some(ControlSettings {
             vault: Arc::new(vault),
@@ -50,14 +51,14 @@ impl Resolved {
     }
 }
 
-fn wrong(error: KeyError) -> ConfigError {
+fn wrong(error: &KeyError) -> ConfigError {
     match error {
         KeyError::Length { name, found, wanted } => ConfigError::Invalid {
-            name: name.to_owned(),
+            name: (*name).to_owned(),
             value: format!("a text of {found} bytes"),
             expected: format!("one of {wanted}"),
         },
-        KeyError::Missing(text) => ConfigError::Conflict(text.to_owned()),
+        KeyError::Missing(text) => ConfigError::Conflict((*text).to_owned()),
     }
 }
 

@@ -13,16 +13,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Mutex as Turn,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     record::Record,
     store::{Store, StoreError},
 };
-use crate::telemetry::reason;
+use crate::{runtime::turn::Turn, telemetry::reason};
 
 /// How long a name is known not to exist.
 const ABSENT: Duration = Duration::from_secs(5);
@@ -69,7 +66,7 @@ struct Entries {
 #[derive(Debug, Default)]
 struct Entry {
     /// Held by the one who asks the database.
-    turn: Turn<()>,
+    turn: Turn,
     known: Mutex<Known>,
 }
 
@@ -112,11 +109,11 @@ impl Cache {
             if let Some(found) = known.found(*ttl) {
                 return found;
             }
-            let turn = match (entry.turn.try_lock(), known.record()) {
-                (Ok(turn), _) => turn,
+            let turn = match (entry.turn.try_take(), known.record()) {
+                (Some(turn), _) => turn,
                 // Somebody asks already: what is old is better than to wait.
-                (Err(_), Some(record)) => return Ok(Some(record)),
-                (Err(_), None) => entry.turn.lock().await,
+                (None, Some(record)) => return Ok(Some(record)),
+                (None, None) => entry.turn.take().await,
             };
             let known = entry.known().clone();
             if let Some(found) = known.found(*ttl) {

@@ -30,7 +30,7 @@ fn made(more: Value) -> Record {
     Record::new(&Request::parse(&body(more), None).unwrap(), &defaults()).unwrap()
 }
 
-fn changed(record: &Record, fields: Value) -> Record {
+fn changed(record: &Record, fields: &Value) -> Record {
     let request = Request::parse(&json!({ "tenant": fields }), Some("t")).unwrap();
     record.clone().changed(&request, &defaults()).unwrap()
 }
@@ -160,14 +160,14 @@ fn what_is_sent_changes_and_null_restores() {
         "client_presence_window_ms": 1000, "broadcast_adapter": "phoenix", "unknown": [],
         "feature_flags": { "a": true }, "max_presence_events_per_second": 5,
     });
-    let other = changed(&record, fields.clone());
+    let other = changed(&record, &fields);
     let terms = other.terms(&defaults());
     assert_eq!((terms.limits.max_joins_per_second, terms.limits.max_events_per_second), (7, 0));
     assert_eq!(terms.limits.client_presence_window, Duration::from_secs(1));
     assert_eq!(terms.limits.max_presence_events_per_second, 5);
     assert!(terms.private_only && other.extensions == record.extensions);
     let nulls = fields.as_object().unwrap().keys().map(|name| (name.clone(), Value::Null));
-    let back = changed(&other, Value::Object(nulls.collect()));
+    let back = changed(&other, &Value::Object(nulls.collect()));
     let same = Quotas { max_presence_events_per_second: None, ..record.quotas };
     assert_eq!((back.quotas, back.private_only), (same, false));
     assert_eq!(back.terms(&defaults()), record.terms(&defaults()));
@@ -177,7 +177,7 @@ fn what_is_sent_changes_and_null_restores() {
 fn what_a_change_means_for_a_running_server() {
     let record = made(json!({}));
     let effects = |fields: Value| {
-        let Effects { any, drain, restart } = changed(&record, fields).effects(&record);
+        let Effects { any, drain, restart } = changed(&record, &fields).effects(&record);
         (any, drain, restart)
     };
     assert_eq!(effects(json!({})), (false, false, false));
