@@ -44,16 +44,22 @@ struct Upgrade {
     serializer: &'static str,
 }
 
-impl DoorMetrics {
-    /// Adds the numbers to a registry.
-    pub fn register(registry: &mut Registry) -> Self {
+impl Default for DoorMetrics {
+    fn default() -> Self {
         let bounds = || Histogram::new([1.0, 10.0, 100.0, 500.0, 1000.0, 5000.0, 10_000.0]);
-        let metrics = Self {
+        Self {
             accepted: Counter::default(),
             active: Gauge::default(),
             most: Gauge::default(),
             upgrades: Family::new_with_constructor(bounds as fn() -> Histogram),
-        };
+        }
+    }
+}
+
+impl DoorMetrics {
+    /// Adds the numbers to a registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
         let (accepted, active) = (metrics.accepted.clone(), metrics.active.clone());
         registry.register("phoenix_connections", "Connections that were accepted", accepted);
         registry.register("phoenix_connections_active", "Open connections", active);
