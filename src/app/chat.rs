@@ -12,7 +12,7 @@ use crate::{
     postgres::pool::Pool,
     replication::{self, Publication},
     runtime::Drain,
-    session::Policies,
+    session::{Policies, TenantMetrics},
     telemetry::Registry,
     tenants::{Tenant, janitor},
 };
@@ -86,7 +86,7 @@ impl Rooms {
         }
     }
 
-    pub(super) fn policies(&self, tenant: Authorizer) -> Policies {
-        Policies::new(tenant, self.authorizers.clone(), self.chat.clone())
+    pub(super) fn policies(&self, tenant: Authorizer, metrics: TenantMetrics) -> Policies {
+        Policies::new(tenant, self.authorizers.clone(), self.chat.clone(), metrics)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    broadcast::Remote,
+    broadcast::{Remote, RemoteMetrics},
     chat::{self, Status},
     cluster::{
         self, Envelope, Handler, Metrics,
@@ -73,7 +73,8 @@ pub(super) fn nodes(
     let bus = Redis::new(url.expose(), config, Metrics::register(registry))?;
     let hub = Arc::new(Hub::with_bus(Arc::clone(&bus) as _));
     let presence = Arc::new(Tracker::new(Arc::clone(&hub)));
-    let broadcasts = Remote::new(Arc::clone(tenant), Arc::clone(&hub));
+    let broadcasts =
+        Remote::new(Arc::clone(tenant), Arc::clone(&hub), &RemoteMetrics::register(registry));
     let census = Arc::new(Census::new(Arc::clone(tenant), Arc::clone(&bus) as _));
     let status = Status::new(chat, Arc::clone(&tenant.name), Some(Arc::clone(&bus) as _));
     let status = Arc::new(status);

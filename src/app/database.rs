@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{
     chat,
     config::Settings,
@@ -11,6 +13,7 @@ use crate::{
     tenants::{
         chat_schema::Chat,
         chat_shards::{self, ShardError},
+        metrics::Metrics,
         migrations::{self, MigrateError, Options, Report},
     },
 };
@@ -46,17 +49,21 @@ impl DatabaseError {
 /// # Errors
 ///
 /// What an operator has to mend.
-pub(super) async fn prepare(settings: &Settings, drain: &Drain) -> Result<(), DatabaseError> {
+pub(super) async fn prepare(
+    settings: &Settings,
+    drain: &Drain,
+    metrics: &Metrics,
+) -> Result<(), DatabaseError> {
     if !settings.database.auto_migrate {
         return Ok(());
     }
-    match Box::pin(migrate(settings)).await {
+    match Box::pin(measured(settings, metrics)).await {
         Err(error) if error.is_transient() => {
             tracing::warn!(error = reason(&error), "the database is not ready, trying again");
-            let (settings, signal) = (settings.clone(), drain.clone());
+            let (settings, signal, metrics) = (settings.clone(), drain.clone(), metrics.clone());
             drain.spawn("migrations", async move {
                 tokio::select! {
-                    () = keep_trying(&settings) => {}
+                    () = keep_trying(&settings, &metrics) => {}
                     () = signal.started() => {}
                 }
             });
@@ -66,15 +73,26 @@ pub(super) async fn prepare(settings: &Settings, drain: &Drain) -> Result<(), Da
     }
 }
 
-async fn keep_trying(settings: &Settings) {
+async fn keep_trying(settings: &Settings, metrics: &Metrics) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
         tokio::time::sleep(backoff.pause()).await;
-        match Box::pin(migrate(settings)).await {
+        match Box::pin(measured(settings, metrics)).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(error = reason(&error), "cannot install the SQL objects"),
         }
     }
+}
+
+async fn measured(settings: &Settings, metrics: &Metrics) -> Result<(), DatabaseError> {
+    let begun = Instant::now();
+    let outcome = Box::pin(migrate(settings)).await;
+    match &outcome {
+        Ok(()) => metrics.migrated(begun.elapsed()),
+        Err(DatabaseError::Migrate(error)) => metrics.not_migrated(error),
+        Err(DatabaseError::Connect(_) | DatabaseError::Shard(_)) => {}
+    }
+    outcome
 }
 
 async fn migrate(settings: &Settings) -> Result<(), DatabaseError> {

@@ -27,7 +27,7 @@ use crate::{
         directory::Directory,
         health::Readiness,
         listener,
-        metrics::{Guard, MetricsPage},
+        metrics::{DoorMetrics, Guard, MetricsPage},
         tenants::Admin,
     },
     postgres::{
@@ -40,8 +40,8 @@ use crate::{
     runtime::{Drain, Stages},
     secret::Secret,
     session::{self, Services},
-    telemetry::Registry,
-    tenants::{Limits, Tenant, Terms, janitor},
+    telemetry::{Registry, process::Process, series::Payloads},
+    tenants::{self, Limits, Tenant, Terms, janitor},
 };
 
 /// How long the start waits to learn whether there is a chat.
@@ -102,14 +102,21 @@ pub async fn serve(
     let stages = Stages::new();
     let Stages { work, ground, .. } = &stages;
     let mut registry = Registry::default();
-    let metrics = session::Metrics::register(&mut registry);
+    Process::register(&mut registry);
+    let doors = DoorMetrics::register(&mut registry);
+    let payloads = Payloads::register(&mut registry);
+    let metrics = session::Metrics::register(&mut registry, &payloads);
+    let tenants = tenants::metrics::Metrics::register(&mut registry);
     let tenant = Arc::new(tenant(&settings.tenant, ground)?);
+    tenants.serves(&tenant);
+    let metrics = metrics.tenant(&tenant.name);
     let nodes = cluster::nodes(&settings.cluster, &settings.chat, &tenant, &mut registry, &stages)?;
     let Nodes { hub, presence, status, streams } = nodes;
     let pool = pool(&settings, settings.database.pool_size);
     let authorizer = Authorizer::new(pool.clone(), authorization::Config::default());
-    let changes = changes(&settings, pool.clone(), &tenant, &mut registry);
-    database::prepare(&settings, work).await?;
+    let changed = postgres_changes::Metrics::register(&mut registry, &payloads);
+    let changes = changes(&settings, pool.clone(), &tenant, changed);
+    database::prepare(&settings, work, &tenants).await?;
     let series = DatabaseMetrics::register(&mut registry).tenant(&tenant.name);
     let replays = Replays::new(pool.clone(), series.clone());
     let from_database = DatabaseBroadcasts::new(
@@ -145,11 +152,11 @@ pub async fn serve(
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages { readiness, replays, store, janitor },
         presence,
-        metrics: metrics.tenant(&tenant.name),
         config: sockets(&settings.sockets),
         drain: work.clone(),
         waves: Arc::new(waves(&settings.listen)),
-        policies: rooms.policies(authorizer),
+        policies: rooms.policies(authorizer, metrics.clone()),
+        metrics,
         changes,
         chat: rooms.chat,
         hub: Arc::clone(&hub),
@@ -158,6 +165,7 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
+        doors: doors.clone(),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
         readiness: Readiness::new(hub, work.clone()),
         pages,
@@ -172,6 +180,7 @@ pub async fn serve(
         max_connections: settings.listen.max_connections,
         max_header_bytes: settings.listen.max_header_bytes,
         handshake_timeout: settings.listen.handshake_timeout,
+        metrics: doors,
     };
     let router = http::router(Arc::new(state));
     let serving = listener::serve(listener, router, bounds, stages.clone());
@@ -205,7 +214,7 @@ fn changes(
     settings: &Settings,
     pool: Pool,
     tenant: &Arc<Tenant>,
-    registry: &mut Registry,
+    metrics: postgres_changes::Metrics,
 ) -> PostgresChanges {
     let wanted = &settings.changes;
     let config = postgres_changes::Config {
@@ -220,7 +229,7 @@ fn changes(
         max_filters: wanted.max_filters,
         keeps_partial: wanted.keeps_partial,
         publication_check: wanted.publication_check,
-        metrics: postgres_changes::Metrics::register(registry),
+        metrics,
         row_security: RowSecurity {
             timeout: settings.replication.policy_timeout,
             connections: settings.replication.policy_connections,

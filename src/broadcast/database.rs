@@ -106,8 +106,8 @@ impl ChangeSink for DatabaseBroadcasts {
                 _ => &layout.insert((relation.version, Layout::of(relation))).1,
             };
             match self.0.broadcast(columns, new, batch.xid, age) {
-                Ok(id) => {
-                    self.0.series.sent(age);
+                Ok((id, inserted_at)) => {
+                    self.0.series.sent(age, inserted_at.map(self::age));
                     tracing::trace!(%id, "broadcast of the database");
                 }
                 Err(reason) => *dropped.entry(reason).or_default() += 1,
@@ -132,7 +132,7 @@ impl Inner {
         new: &Tuple,
         xid: u32,
         age: Duration,
-    ) -> Result<Uuid, Dropped> {
+    ) -> Result<(Uuid, Option<i64>), Dropped> {
         if age > self.retention {
             return Err(Dropped::Expired);
         }
@@ -154,7 +154,7 @@ impl Inner {
         let meta = format!(r#"{{"id":"{}"}}"#, row.id);
         let message = Fanout::User { broadcast: row.broadcast, meta };
         events.record(self.hub.publish_stored(&key, &message, Interest::BROADCAST, (row.id, xid)));
-        Ok(row.id)
+        Ok((row.id, row.inserted_at))
     }
 }
 

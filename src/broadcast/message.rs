@@ -52,6 +52,17 @@ impl Message {
         }
     }
 
+    /// Bytes of its payload.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Pushed(Payload::Json(bytes) | Payload::Raw(bytes))
+            | Self::Text { payload: bytes, .. } => bytes.len(),
+            Self::Pushed(Payload::User(broadcast)) | Self::User { broadcast, .. } => {
+                broadcast.payload.len()
+            }
+        }
+    }
+
     pub(super) fn into_fanout(self) -> Fanout {
         let event = "broadcast";
         match self {

@@ -13,6 +13,7 @@ use crate::telemetry::{Registry, TenantLabel, tenant_label};
 #[derive(Debug, Clone)]
 pub struct DatabaseMetrics {
     latency: Family<TenantLabel, Histogram>,
+    since_insert: Family<TenantLabel, Histogram>,
     replay: Family<TenantLabel, Histogram>,
     dropped: Family<Reason, Counter>,
 }
@@ -28,6 +29,7 @@ struct Reason {
 pub struct DatabaseSeries {
     tenant: String,
     latency: Histogram,
+    since_insert: Histogram,
     replay: Histogram,
     dropped: Family<Reason, Counter>,
 }
@@ -35,9 +37,11 @@ pub struct DatabaseSeries {
 impl DatabaseMetrics {
     /// Adds the families to a registry.
     pub fn register(registry: &mut Registry) -> Self {
-        let latency = || Histogram::new([2.0, 5.0, 10.0, 25.0, 100.0, 250.0, 1000.0, 5000.0]);
+        let latency =
+            || Histogram::new([2.0, 5.0, 10.0, 25.0, 100.0, 250.0, 1000.0, 5000.0, 15_000.0]);
         let metrics = Self {
             latency: Family::new_with_constructor(latency as fn() -> Histogram),
+            since_insert: Family::new_with_constructor(latency as fn() -> Histogram),
             replay: Family::new_with_constructor(latency as fn() -> Histogram),
             dropped: Family::default(),
         };
@@ -45,6 +49,11 @@ impl DatabaseMetrics {
             "realtime_tenants_broadcast_from_database_latency_committed_at",
             "Milliseconds from the commit of a message to its delivery",
             metrics.latency.clone(),
+        );
+        registry.register(
+            "realtime_tenants_broadcast_from_database_latency_inserted_at",
+            "Milliseconds from the insertion of a message to its delivery",
+            metrics.since_insert.clone(),
         );
         registry.register(
             "realtime_tenants_replay",
@@ -64,6 +73,7 @@ impl DatabaseMetrics {
         let label = tenant_label(name);
         DatabaseSeries {
             latency: self.latency.get_or_create_owned(&label),
+            since_insert: self.since_insert.get_or_create_owned(&label),
             replay: self.replay.get_or_create_owned(&label),
             dropped: self.dropped.clone(),
             tenant: name.to_owned(),
@@ -72,8 +82,12 @@ impl DatabaseMetrics {
 }
 
 impl DatabaseSeries {
-    pub(super) fn sent(&self, age: Duration) {
+    /// Counts a message that committed so long ago, and was inserted so long ago.
+    pub(super) fn sent(&self, age: Duration, since_insert: Option<Duration>) {
         self.latency.observe(age.as_secs_f64() * 1000.0);
+        if let Some(since) = since_insert {
+            self.since_insert.observe(since.as_secs_f64() * 1000.0);
+        }
     }
 
     pub(super) fn replayed(&self, took: Duration) {

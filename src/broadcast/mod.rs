@@ -31,6 +31,6 @@ pub use self::{
     metrics::DatabaseMetrics,
     persist::Store,
     publish::{Broadcasts, PublishError},
-    remote::Remote,
+    remote::{Remote, RemoteMetrics},
     replay::Replays,
 };

@@ -84,6 +84,9 @@ pub(super) struct Layout {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) id: Uuid,
+    /// In microseconds since 1970, if it can be read. A time of the database,
+    /// which is expected to keep UTC.
+    pub(super) inserted_at: Option<i64>,
     pub(super) private: bool,
     pub(super) topic: Topic,
     pub(super) broadcast: UserBroadcast,
@@ -110,7 +113,7 @@ impl Layout {
         };
         let id = utf8(text(self.id).ok_or(Dropped::IdMissing)?)?;
         let id = Uuid::parse_str(id).map_err(|_| Dropped::Unreadable)?;
-        text(self.inserted_at).ok_or(Dropped::InsertedAtMissing)?;
+        let inserted_at = text(self.inserted_at).ok_or(Dropped::InsertedAtMissing)?;
         let event = utf8(text(self.event).ok_or(Dropped::EventMissing)?)?.to_owned();
         let topic = utf8(text(self.topic).ok_or(Dropped::TopicMissing)?)?;
         let topic = Topic::from_sub_topic(topic).map_err(|error| match error {
@@ -123,8 +126,26 @@ impl Layout {
             (None, Some(json)) => (Encoding::Json, Bytes::copy_from_slice(json)),
             (None, None) => return Err(Dropped::PayloadMissing),
         };
-        Ok(Row { id, private, topic, broadcast: UserBroadcast { event, encoding, payload } })
+        let inserted_at = str::from_utf8(inserted_at).ok().and_then(micros);
+        let broadcast = UserBroadcast { event, encoding, payload };
+        Ok(Row { id, inserted_at, private, topic, broadcast })
     }
+}
+
+/// Reads `2026-01-31 23:59:59.123456` as microseconds since 1970.
+fn micros(text: &str) -> Option<i64> {
+    let (date, clock) = text.split_once(' ')?;
+    let mut date = date.splitn(3, '-').map(|part| part.parse().ok());
+    let (year, month, day): (i32, u8, u8) =
+        (date.next()??, u8::try_from(date.next()??).ok()?, u8::try_from(date.next()??).ok()?);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let mut clock = clock.splitn(3, ':').map(|part| part.parse::<u8>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    let micro: u32 = format!("{fraction:0<6}").parse().ok()?;
+    let month = time::Month::try_from(month).ok()?;
+    let date = time::Date::from_calendar_date(year, month, day).ok()?;
+    let moment = date.with_hms_micro(hour, minute, second, micro).ok()?.assume_utc();
+    i64::try_from(moment.unix_timestamp_nanos() / 1000).ok()
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Dropped> {
@@ -146,4 +167,18 @@ pub(super) fn hex(digits: &[u8]) -> Option<Bytes> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_database_is_read_to_the_microsecond() {
+        assert_eq!(micros("1970-01-02 00:00:01.5"), Some(86_401_500_000));
+        assert_eq!(micros("2026-01-31 23:59:59.123456"), Some(1_769_903_999_123_456));
+        for nonsense in ["", "infinity", "2026-13-01 00:00:00", "2026-01-01 00:00:00+02"] {
+            assert_eq!(micros(nonsense), None, "{nonsense}");
+        }
+    }
 }

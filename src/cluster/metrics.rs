@@ -26,6 +26,10 @@ impl Metrics {
     /// Metrics that `registry` exposes.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        for reason in ["away", "full", "late", "lost", "refused", "slow", "unreadable"] {
+            // From 0, so that the first one is seen as an increase.
+            metrics.dropped(reason, 0);
+        }
         let (sent, received) = (metrics.sent.clone(), metrics.received.clone());
         registry.register("realtime_cluster_sent", "Messages handed to other nodes", sent);
         registry.register("realtime_cluster_received", "Messages of other nodes", received);

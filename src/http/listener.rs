@@ -9,6 +9,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -16,6 +17,7 @@ use tokio::{
 };
 use tower_service::Service as _;
 
+use super::metrics::DoorMetrics;
 use crate::{runtime::Stages, telemetry::reason};
 
 /// The least that hyper needs for a request's head.
@@ -30,18 +32,22 @@ pub struct Config {
     pub max_header_bytes: usize,
     /// Time for a connection to send a request's head.
     pub handshake_timeout: Duration,
+    /// Where connections are counted.
+    pub metrics: DoorMetrics,
 }
 
 /// Serves `router` on `listener` until the doors close.
 pub async fn serve(listener: TcpListener, router: Router, config: Config, stages: Stages) {
     let seats = Arc::new(Semaphore::new(config.max_connections));
+    let metrics = &config.metrics;
+    metrics.most.set(i64::try_from(config.max_connections).unwrap_or(i64::MAX));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(config.handshake_timeout)
         .max_buf_size(config.max_header_bytes.max(SMALLEST_HEAD));
     loop {
         let (stream, peer, seat) = tokio::select! {
-            accepted = accept(&listener, &seats) => accepted,
+            accepted = accept(&listener, &seats, metrics) => accepted,
             () = stages.doors.started() => return,
         };
         let serving = connection(stream, peer, seat, http.clone(), router.clone(), stages.clone());
@@ -49,15 +55,20 @@ pub async fn serve(listener: TcpListener, router: Router, config: Config, stages
     }
 }
 
-async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, Peer, Seat) {
+async fn accept(
+    listener: &TcpListener,
+    seats: &Arc<Semaphore>,
+    metrics: &DoorMetrics,
+) -> (TcpStream, Peer, Seat) {
     loop {
         // The semaphore is never closed.
-        let seat = Arc::clone(seats).acquire_owned().await.ok();
+        let permit = Arc::clone(seats).acquire_owned().await.ok();
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Frames are whole when they are written: waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                return (stream, Peer(peer), Seat(seat));
+                metrics.accepted.inc();
+                return (stream, Peer(peer), Seat::taken(permit, metrics.active.clone()));
             }
             Err(error) => {
                 // Usually no file descriptor is left: give open sockets time to end.
@@ -69,7 +80,23 @@ async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, P
 }
 
 /// Held by a connection as long as it is open.
-struct Seat(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
+struct Seat {
+    _permit: Option<OwnedSemaphorePermit>,
+    active: Gauge,
+}
+
+impl Seat {
+    fn taken(permit: Option<OwnedSemaphorePermit>, active: Gauge) -> Self {
+        active.inc();
+        Self { _permit: permit, active }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.active.dec();
+    }
+}
 
 async fn connection(
     stream: TcpStream,

@@ -1,22 +1,85 @@
-//! `/metrics`: Prometheus text, for holders of the metrics token.
+//! `/metrics`: Prometheus text, for holders of the metrics token. And what the
+//! doors count.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     extract,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use prometheus_client::encoding::text;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
 
 use crate::{
     auth::{Keys, jwt},
+    protocol::Vsn,
     runtime::clock,
+    session::metrics::ENDPOINT,
     telemetry::Registry,
     tenants::Tenant,
 };
 
 use super::{State, error::ApiError};
+
+/// What the doors count, under the names that Supabase Realtime has from its
+/// own framework. Clones share the numbers.
+#[derive(Debug, Clone)]
+pub struct DoorMetrics {
+    /// Connections that were ever open.
+    pub(super) accepted: Counter,
+    /// Connections open now.
+    pub(super) active: Gauge,
+    /// Most connections.
+    pub(super) most: Gauge,
+    upgrades: Family<Upgrade, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Upgrade {
+    result: &'static str,
+    transport: &'static str,
+    endpoint: &'static str,
+    serializer: &'static str,
+}
+
+impl DoorMetrics {
+    /// Adds the numbers to a registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let bounds = || Histogram::new([1.0, 10.0, 100.0, 500.0, 1000.0, 5000.0, 10_000.0]);
+        let metrics = Self {
+            accepted: Counter::default(),
+            active: Gauge::default(),
+            most: Gauge::default(),
+            upgrades: Family::new_with_constructor(bounds as fn() -> Histogram),
+        };
+        let (accepted, active) = (metrics.accepted.clone(), metrics.active.clone());
+        registry.register("phoenix_connections", "Connections that were accepted", accepted);
+        registry.register("phoenix_connections_active", "Open connections", active);
+        let most = metrics.most.clone();
+        registry.register("phoenix_connections_max", "Most connections at a time", most);
+        registry.register(
+            "phoenix_socket_connected_duration_milliseconds",
+            "Milliseconds until a socket was accepted or refused, without the pause after a refusal",
+            metrics.upgrades.clone(),
+        );
+        metrics
+    }
+
+    /// Counts an upgrade that was answered; `vsn` is known if it was accepted.
+    pub(super) fn upgraded(&self, vsn: Option<Vsn>, took: Duration) {
+        let [(_, endpoint)] = ENDPOINT;
+        let (result, serializer) = match vsn {
+            Some(Vsn::V1) => ("ok", "1.0.0"),
+            Some(Vsn::V2) => ("ok", "2.0.0"),
+            None => ("error", "unknown"),
+        };
+        let upgrade = Upgrade { result, transport: "websocket", endpoint, serializer };
+        self.upgrades.get_or_create(&upgrade).observe(took.as_secs_f64() * 1000.0);
+    }
+}
 
 /// The page and who may read it.
 pub struct MetricsPage {

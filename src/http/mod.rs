@@ -34,8 +34,13 @@ use axum::{
 };
 
 use self::{
-    directory::Directory, error::ApiError, health::Readiness, inspector::Page,
-    metrics::MetricsPage, site::Site, tenants::Admin,
+    directory::Directory,
+    error::ApiError,
+    health::Readiness,
+    inspector::Page,
+    metrics::{DoorMetrics, MetricsPage},
+    site::Site,
+    tenants::Admin,
 };
 
 /// What the handlers share.
@@ -45,6 +50,8 @@ pub struct State {
     pub directory: Directory,
     /// `/metrics`.
     pub metrics: MetricsPage,
+    /// What the doors count.
+    pub doors: DoorMetrics,
     /// `/api/tenants`.
     pub admin: Admin,
     /// `/ready`.

@@ -18,7 +18,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -65,8 +68,10 @@ pub async fn upgrade(
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     }
-    let accepted = match handshake::check(&state.directory, request.uri(), request.headers()).await
-    {
+    let begun = Instant::now();
+    let checked = handshake::check(&state.directory, request.uri(), request.headers()).await;
+    state.doors.upgraded(checked.as_ref().ok().map(|accepted| accepted.vsn), begun.elapsed());
+    let accepted = match checked {
         Ok(accepted) => accepted,
         Err(refused) => return refuse(&state, refused).await,
     };

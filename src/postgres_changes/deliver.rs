@@ -130,6 +130,9 @@ impl State {
                     } else {
                         let (at, max) = (row.committed_at, rules.max_record_bytes);
                         let data = table.render(&image, shape, at, max, keys_only);
+                        if let Some(sizes) = &self.sizes {
+                            sizes.observe(data.len());
+                        }
                         rendered.push((key, data.clone()));
                         data
                     };

@@ -76,7 +76,8 @@ impl Shared {
     pub(super) fn new(catalog: Catalog, judge: Judge, config: Config, series: Series) -> Self {
         let deletes = judge.config().deletes;
         let rules = Rules { max_record_bytes: config.max_record_bytes, deletes };
-        let (state, checked) = (Mutex::default(), Mutex::default());
+        let state = Mutex::new(State::measured_by(series.sizes.clone()));
+        let checked = Mutex::default();
         let (throttle, live) = (Throttle::new(&config), watch::Sender::new(false));
         Self { catalog, config, throttle, series, rules, judge, state, live, checked }
     }
@@ -216,7 +217,7 @@ impl Pipeline {
         if !questions.is_empty() {
             // Policies may read what the same transaction wrote elsewhere.
             self.0.until_visible(rows).await;
-            Box::pin(self.0.judge.judge(questions, image, &mut verdicts)).await;
+            self.judge(questions, image, &mut verdicts).await;
         }
         for (at, row) in rows.iter().enumerate() {
             if self.0.throttle.drops() {
@@ -247,12 +248,23 @@ impl Pipeline {
                 if !is_known {
                     self.0.refresh(relation.oid, Some(relation)).await;
                 } else if answers.is_settled() {
-                    Box::pin(self.0.judge.judge(missing, image, &mut verdicts)).await;
+                    self.judge(missing, image, &mut verdicts).await;
                 } else {
                     self.0.answer(answers).await;
                 }
             }
         }
+    }
+
+    async fn judge<'a>(
+        &self,
+        questions: Questions,
+        image: impl Fn(Slot) -> Option<Image<'a>> + Copy + Send + Sync,
+        verdicts: &mut Verdicts,
+    ) {
+        let (begun, asked) = (Instant::now(), (questions.groups(), questions.len()));
+        Box::pin(self.0.judge.judge(questions, image, verdicts)).await;
+        self.0.series.judged(asked, begun.elapsed());
     }
 
     /// Looks a table up again, beside the stream, if that was not done lately.

@@ -30,6 +30,7 @@ use crate::{
         position::{Epoch, Lsn},
         relation::Relation,
     },
+    telemetry::series::Sizes,
 };
 
 /// Tables whose rows concern nobody, remembered up to this many.
@@ -52,6 +53,8 @@ pub(super) struct State {
     members: u64,
     claimants: Claimants,
     pub(super) readers: Readers,
+    /// Where the sizes of changes are counted.
+    pub(super) sizes: Option<Sizes>,
 }
 
 /// What a row needs before it can be judged.
@@ -90,6 +93,11 @@ pub(super) struct Entry<'a> {
 }
 
 impl State {
+    /// A state that counts the sizes of changes.
+    pub(super) fn measured_by(sizes: Sizes) -> Self {
+        Self { sizes: Some(sizes), ..Self::default() }
+    }
+
     pub(super) fn moment(&self) -> Moment {
         Moment { installed: self.installed, epoch: self.epoch }
     }

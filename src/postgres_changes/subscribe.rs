@@ -236,6 +236,7 @@ impl PostgresChanges {
         let replaces = request.replaces.map(|place| (place.group, place.member));
         let entry = Entry { key, rules, tables, outbox, from, claims, moment, ready, replaces };
         let (group, member) = self.shared.lock().enter(entry)?;
+        self.shared.series.subscribers.inc();
         let (shared, place) = (Arc::clone(&self.shared), Place { group, member });
         Ok(Registration { shared, place, problems: Vec::new() })
     }
@@ -300,6 +301,7 @@ impl PostgresChanges {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.shared.series.subscribers.dec();
         self.shared.lock().leave(self.place.group, self.place.member);
     }
 }

@@ -75,6 +75,7 @@ impl Link {
             heartbeat,
             series,
             wal_end: 0,
+            behind: Behind::default(),
             owes: false,
             asked: false,
             last_status: Instant::now(),
@@ -135,6 +136,7 @@ struct Pump {
     series: Series,
     /// The server's end of log as last heard.
     wal_end: u64,
+    behind: Behind,
     /// The server asked for an answer and progress was not yet reported since.
     owes: bool,
     /// We asked the server for a sign of life.
@@ -227,9 +229,12 @@ impl Pump {
         self.measure();
     }
 
-    fn measure(&self) {
-        let lag = self.wal_end.saturating_sub(self.confirmed.borrow().0);
+    fn measure(&mut self) {
+        let confirmed = self.confirmed.borrow().0;
+        let lag = self.wal_end.saturating_sub(confirmed);
         self.series.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        let waited = self.behind.note(confirmed, self.wal_end, Instant::now());
+        self.series.behind.set(waited.as_secs_f64());
     }
 
     async fn report(&mut self, reply: bool) -> Result<(), WireError> {
@@ -241,6 +246,35 @@ impl Pump {
         // A server that does not even read is gone.
         let limit = SILENCE * 2;
         tokio::time::timeout(limit, sent).await.map_err(|_| WireError::Timeout(limit))?
+    }
+}
+
+/// Since when log waits to be confirmed.
+#[derive(Debug, Default)]
+struct Behind {
+    /// An end of the log that is not confirmed yet, and when it was heard of.
+    oldest: Option<(u64, Instant)>,
+    /// The same, to be looked at when that one is confirmed.
+    newest: Option<(u64, Instant)>,
+}
+
+impl Behind {
+    /// How long the oldest has waited. Not exact: of ends that come faster than
+    /// they are confirmed, two are remembered.
+    fn note(&mut self, confirmed: u64, end: u64, now: Instant) -> Duration {
+        if self.oldest.is_some_and(|(oldest, _)| oldest <= confirmed) {
+            self.oldest = self.newest.take().filter(|(newest, _)| *newest > confirmed);
+        }
+        if end > confirmed {
+            match self.oldest {
+                None => self.oldest = Some((end, now)),
+                Some((oldest, _)) if end > oldest && self.newest.is_none() => {
+                    self.newest = Some((end, now));
+                }
+                Some(_) => {}
+            }
+        }
+        self.oldest.map_or(Duration::ZERO, |(_, heard)| now - heard)
     }
 }
 

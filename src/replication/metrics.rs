@@ -1,5 +1,7 @@
 //! Numbers about streams, one series per tenant.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
@@ -13,6 +15,7 @@ use crate::telemetry::{TenantLabel, tenant_label};
 pub struct Metrics {
     up: Family<TenantLabel, Gauge>,
     lag: Family<TenantLabel, Gauge>,
+    behind: Family<TenantLabel, Gauge<f64, AtomicU64>>,
     last_commit: Family<TenantLabel, Gauge>,
     transactions: Family<TenantLabel, Counter>,
     changes: Family<TenantLabel, Counter>,
@@ -25,6 +28,7 @@ pub struct Metrics {
 pub(super) struct Series {
     pub(super) up: Gauge,
     pub(super) lag: Gauge,
+    pub(super) behind: Gauge<f64, AtomicU64>,
     pub(super) last_commit: Gauge,
     pub(super) transactions: Counter,
     pub(super) changes: Counter,
@@ -46,6 +50,12 @@ impl Metrics {
             "Log written by the server and not yet confirmed",
             Unit::Bytes,
             metrics.lag.clone(),
+        );
+        registry.register_with_unit(
+            "realtime_replication_lag",
+            "How long the oldest log not yet confirmed has waited",
+            Unit::Seconds,
+            metrics.behind.clone(),
         );
         registry.register_with_unit(
             "realtime_replication_last_commit_timestamp",
@@ -88,6 +98,7 @@ impl Metrics {
         Series {
             up: self.up.get_or_create_owned(&labels),
             lag: self.lag.get_or_create_owned(&labels),
+            behind: self.behind.get_or_create_owned(&labels),
             last_commit: self.last_commit.get_or_create_owned(&labels),
             transactions: self.transactions.get_or_create_owned(&labels),
             changes: self.changes.get_or_create_owned(&labels),

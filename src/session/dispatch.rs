@@ -120,7 +120,7 @@ impl Socket {
         if let Some(frame) = request.closing {
             self.context.outbox.push(frame);
         }
-        self.context.services.metrics.error(refusal.code);
+        self.context.services.metrics.refused(refusal.code);
         let shown = request.topic.floor_char_boundary(SHOWN);
         let topic = request.topic.get(..shown);
         tracing::info!(code = %refusal.code, topic, "join refused");

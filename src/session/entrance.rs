@@ -68,6 +68,6 @@ impl Entrance {
             services.tenant.meters.presence_events.record(1);
             services.metrics.presence_events.inc();
         });
-        context.services.metrics.joins.inc();
+        context.services.metrics.joined();
     }
 }

@@ -1,11 +1,15 @@
 //! Whom to ask what a caller may do on a private topic: the database of the
 //! tenant, or for a room of a chat that is spread over shards, the room's shard.
 
+use tokio::time::Instant;
+
 use crate::{
     authorization::{AuthorizeError, Authorizer, Caller, Rights},
     chat::{Chat, ChatError},
     topic::Topic,
 };
+
+use super::TenantMetrics;
 
 /// How often a room that moves is followed.
 const ATTEMPTS: u32 = 50;
@@ -16,10 +20,12 @@ pub struct Policies {
     tenant: Authorizer,
     shards: Vec<Authorizer>,
     chat: Chat,
+    metrics: TenantMetrics,
 }
 
+/// What is asked for.
 #[derive(Debug, Clone, Copy)]
-enum Access {
+pub(super) enum Access {
     Read,
     Write,
 }
@@ -35,8 +41,13 @@ impl Access {
 
 impl Policies {
     /// Asks `tenant`, and about rooms these in the order of the shards.
-    pub fn new(tenant: Authorizer, shards: Vec<Authorizer>, chat: Chat) -> Self {
-        Self { tenant, shards, chat }
+    pub fn new(
+        tenant: Authorizer,
+        shards: Vec<Authorizer>,
+        chat: Chat,
+        metrics: TenantMetrics,
+    ) -> Self {
+        Self { tenant, shards, chat, metrics }
     }
 
     /// What a caller may receive on a topic.
@@ -58,6 +69,13 @@ impl Policies {
     }
 
     async fn ask(&self, caller: Caller, access: Access) -> Result<Rights, AuthorizeError> {
+        let begun = Instant::now();
+        let rights = self.answer(caller, access).await;
+        self.metrics.checked(access, begun.elapsed());
+        rights
+    }
+
+    async fn answer(&self, caller: Caller, access: Access) -> Result<Rights, AuthorizeError> {
         let away = |_: ChatError| AuthorizeError::Unavailable;
         let room = Topic::from_sub_topic(&caller.topic).ok().and_then(|topic| topic.room());
         for _ in 0..ATTEMPTS {

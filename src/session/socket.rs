@@ -94,7 +94,7 @@ impl Socket {
     /// Serves the client until it leaves, breaks a rule, or the server stops.
     pub async fn run(mut self, mut transport: impl Transport) {
         let services = Arc::clone(&self.context.services);
-        services.metrics.connections.inc();
+        services.metrics.opened();
         let ending = self.serve(&mut transport).await;
         self.leave_all();
         self.context.outbox.close();
@@ -107,7 +107,7 @@ impl Socket {
             }
             Ending::Close(code, reason) => transport.close(code, reason).await,
         }
-        services.metrics.connections.dec();
+        services.metrics.closed();
     }
 
     async fn serve(&mut self, transport: &mut impl Transport) -> Ending {
@@ -174,8 +174,12 @@ impl Socket {
             Received::Text(bytes) | Received::Binary(bytes) => bytes.len(),
         };
         self.context.services.metrics.input_bytes.inc_by(size as u64);
+        let begun = Instant::now();
         match protocol::decode(self.context.vsn, received) {
-            Ok(message) => self.on_message(message),
+            Ok(message) => {
+                self.on_message(message);
+                self.context.services.metrics.handled(begun.elapsed());
+            }
             Err(error) => {
                 self.context.services.metrics.error(ErrorCode::MalformedWebSocketMessage);
                 tracing::debug!(code = %ErrorCode::MalformedWebSocketMessage, %error, "frame dropped");
@@ -254,7 +258,7 @@ impl Socket {
         for Shutdown { channel, reason } in requests {
             self.shut_down_by_id(channel, &reason);
         }
-        self.context.services.metrics.output_bytes.inc_by(self.writer.size());
+        self.context.services.metrics.sending(self.writer.size());
         match self.writer.send(transport, &outbox, limit).await {
             Sent::All => None,
             Sent::Slow => Some(Ending::Slow),

@@ -26,12 +26,12 @@ use crate::{
     protocol::{Received, Vsn, prepared::Frame},
     runtime::{self, Drain, clock},
     secret::Secret,
-    telemetry::Registry,
+    telemetry::{Registry, series::Payloads},
     tenants::{Limits, Tenant, Terms, janitor},
 };
 
 use super::{
-    Config, Credentials, Metrics, Policies, Services, Socket, Waves,
+    Config, Credentials, Metrics, Policies, Services, Socket, TenantMetrics, Waves,
     transport::{Gone, Incoming, Transport},
 };
 
@@ -108,6 +108,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
             Authorizer::new(no_pool(), authorization::Config::default()),
             Vec::new(),
             no_chat(&hub, &tenant),
+            metrics(),
         ),
         broadcasts: Broadcasts::new(Arc::clone(&tenant), Arc::clone(&hub)),
         messages: Messages {
@@ -119,13 +120,17 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         presence: Arc::new(Tracker::new(Arc::clone(&hub))),
         chat: no_chat(&hub, &tenant),
         changes: no_changes(),
-        metrics: Metrics::register(&mut Registry::default()).tenant("t"),
+        metrics: metrics(),
         drain: Drain::new(),
         waves: Arc::new(Waves::new(Duration::from_secs(5))),
         config,
         hub,
         tenant,
     })
+}
+
+fn metrics() -> TenantMetrics {
+    Metrics::register(&mut Registry::default(), &Payloads::default()).tenant("t")
 }
 
 fn no_chat(hub: &Arc<Hub>, tenant: &Arc<Tenant>) -> Chat {

@@ -1,6 +1,8 @@
 //! Logs and metrics. Neither ever holds a payload, a token or a row's values.
 
 pub mod logging;
+pub mod process;
+pub mod series;
 
 /// Metrics are registered into one registry that is passed in, never a global.
 pub use prometheus_client::registry::Registry;

@@ -133,6 +133,17 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
+    /// The SQLSTATE, or what it would be.
+    pub fn sqlstate(&self) -> &str {
+        match self {
+            Self::TooOld(_) => "0A000",
+            Self::Denied { .. } => "42501",
+            Self::Locked => "55P03",
+            Self::Refused(_) => REFUSED,
+            Self::Failed { source, .. } => source.code().map_or("08000", |code| code.code()),
+        }
+    }
+
     /// True if waiting may help.
     pub fn is_transient(&self) -> bool {
         match self {

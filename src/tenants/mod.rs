@@ -7,6 +7,7 @@ pub mod chat_shards;
 pub mod janitor;
 mod ledger;
 pub mod limits;
+pub mod metrics;
 pub mod migrations;
 pub mod partitions;
 pub mod tenant;

@@ -24,6 +24,7 @@ mod hostile;
 mod list_changes;
 mod logs;
 mod messages;
+mod metric_names;
 mod metrics;
 mod pool;
 mod postgres_changes;

@@ -73,8 +73,10 @@ impl Call {
 /// Sends a message that has passed every check.
 fn send(services: &Services, private: bool, topic: Topic, message: Message) {
     let key = Key { tenant: Arc::clone(&services.tenant.name), private, topic };
+    let bytes = message.bytes();
     match services.broadcasts.publish(&key, message, None) {
         Ok(spread) => {
+            services.metrics.broadcasts.observe(bytes);
             services.metrics.events.inc_by(1 + spread.delivered);
         }
         // The limit was lowered a moment ago.

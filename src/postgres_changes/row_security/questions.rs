@@ -80,6 +80,11 @@ impl Questions {
         self.pairs
     }
 
+    /// Roles with claims that are asked about.
+    pub(in super::super) fn groups(&self) -> usize {
+        self.units.iter().map(|unit| unit.askers.len()).sum()
+    }
+
     pub(in super::super) fn is_empty(&self) -> bool {
         self.units.is_empty()
     }

@@ -1,7 +1,7 @@
 //! `broadcast`: a message to everybody on the topic.
 
 use crate::{
-    broadcast::PublishError,
+    broadcast::{Message, PublishError},
     error_code::ErrorCode,
     protocol::message::Inbound,
     session::{
@@ -32,8 +32,11 @@ pub fn handle(context: &Context, channel: &Channel, tasks: &mut Tasks, message: 
     }
     let skip = (!channel.own).then_some(channel.id);
     let services = &context.services;
-    match services.broadcasts.publish(&channel.key, payload.clone(), skip) {
+    let message = Message::from(payload.clone());
+    let bytes = message.bytes();
+    match services.broadcasts.publish(&channel.key, message, skip) {
         Ok(spread) => {
+            services.metrics.broadcasts.observe(bytes);
             services.metrics.events.inc_by(1 + spread.delivered);
             if channel.ack {
                 context.outbox.push(match spread.handed_on {

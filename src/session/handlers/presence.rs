@@ -69,6 +69,7 @@ fn track(
         context.outbox.push(channel.error(context.vsn, reference, response));
         return Step::Stay;
     };
+    context.services.metrics.presences.observe(json.len());
     let tenant = &context.services.tenant;
     if size::exceeds(json, tenant.max_payload_bytes()) {
         return Step::Shutdown("Track message size exceeded".to_owned());
