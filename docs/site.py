@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = os.environ.get("SOURCE_URL", "").rstrip("/")
 ORDER = ["README", "docs/protocol", "docs/channels", "docs/broadcast", "docs/postgres-changes", "docs/chat",
-         "docs/operations", "docs/performance", "docs/architecture", "CHANGELOG"]
+         "docs/migrate-from-supabase", "docs/operations", "docs/performance", "docs/architecture", "CHANGELOG"]
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --faint: #8882; }

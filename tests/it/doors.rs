@@ -1,10 +1,6 @@
 //! Who may come in, and how long they may take: origins, ports, TLS, slow clients.
 
-use std::{
-    fs,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore,
