@@ -62,8 +62,8 @@ async fn a_user_without_further_rights_serves_everything() {
     }
     let insert = format!("insert into notes values (1, '{ANN}', 'a'), (2, '{BEN}', 'b')");
     sql.batch_execute(&insert).await.unwrap();
-    assert_eq!(ann.change("realtime:notes").await["data"]["record"]["id"], 1);
-    assert_eq!(ben.change("realtime:notes").await["data"]["record"]["id"], 2);
+    assert_eq!(ann.change("realtime:notes").await["record"]["id"], 1);
+    assert_eq!(ben.change("realtime:notes").await["record"]["id"], 2);
 
     // A private channel with presence, and another that no policy allows.
     let config = json!({
