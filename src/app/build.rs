@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::AppError;
 use crate::{
-    auth::{JwksSource, Keys, jwks_fetch::Address, jwks_source},
+    auth::{JwksSource, Keys, Roles, jwks_fetch::Address, jwks_source},
     config::{self, Settings},
     postgres::{
         connect::ConnectConfig,
@@ -96,13 +96,18 @@ pub(super) fn janitor(settings: &Settings) -> Option<janitor::Config> {
 }
 
 /// The keys as set up; those at a URL are fetched from now on.
-pub(super) fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
+pub(super) fn keys(
+    settings: &config::TenantSettings,
+    login: &str,
+    drain: &Drain,
+) -> Result<Keys, AppError> {
     let jwks = settings.jwt_jwks.clone();
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
     let secret = settings.jwt_secret.as_ref().map(Secret::expose);
-    let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
+    let keys = Keys::new(secret, jwks, settings.claim_validators.clone())
+        .with_roles(Roles::new(&settings.roles, login));
     let Some(published) = &settings.jwks_url else { return Ok(keys) };
     let address = Address::new(&published.url, published.allow_http)?;
     let config = jwks_source::Config::every(published.refresh);

@@ -5,6 +5,7 @@ mod build;
 mod chat;
 mod cluster;
 mod database;
+mod doors;
 mod many;
 mod operator;
 mod project;
@@ -17,7 +18,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 pub use self::database::DatabaseError;
-use self::{project::Project, projects::Projects, shared::Shared};
+use self::{doors::Doors, project::Project, projects::Projects, shared::Shared};
 use crate::{
     auth::jwks_fetch::AddressError,
     cluster::redis::Unusable,
@@ -26,9 +27,10 @@ use crate::{
         self, Pages,
         directory::Directory,
         health::Readiness,
-        listener,
         metrics::{DoorMetrics, Guard, MetricsPage},
+        origin::Origins,
         tenants::{Admin, One, Operator},
+        tls::TlsError,
     },
     runtime::Stages,
     secret::Secret,
@@ -41,6 +43,8 @@ use crate::{
 pub struct Ready {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for operators, if not there.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Why the server could not run.
@@ -54,6 +58,9 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("TLS cannot be used")]
+    Tls(#[from] TlsError),
     /// The address of the keys cannot be used.
     #[error("the key set cannot be fetched: its URL {0}")]
     KeySetUrl(#[from] AddressError),
@@ -85,16 +92,13 @@ pub async fn serve(
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
-    let address = settings.listen.address;
-    let listen = |source| AppError::Listen { address, source };
     // First of all, so that a taken port is told before anything is touched.
-    let listener = listener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let doors = Doors::open(&settings.listen).await?;
 
     let stages = Stages::new();
     let mut registry = Registry::default();
     Process::register(&mut registry);
-    let doors = DoorMetrics::register(&mut registry);
+    let counts = DoorMetrics::register(&mut registry);
     let shared = Arc::new(Shared::build(&settings, &mut registry, &stages)?);
     let hub = Arc::clone(&shared.nodes.hub);
     let (directory, operator) = match &settings.control {
@@ -104,7 +108,7 @@ pub async fn serve(
     let state = http::State {
         directory,
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
-        doors: doors.clone(),
+        doors: counts.clone(),
         admin: Admin::new(guard(&settings.admin), operator),
         readiness: Readiness::new(hub, stages.work.clone()),
         pages,
@@ -113,18 +117,10 @@ pub async fn serve(
             max_frame_bytes: settings.sockets.max_frame_bytes,
             max_body_bytes: settings.listen.max_body_bytes,
             baggage_key: settings.listen.baggage_key.clone(),
+            origins: Origins::new(&settings.listen.origins),
         },
     };
-    let bounds = listener::Config {
-        max_connections: settings.listen.max_connections,
-        max_header_bytes: settings.listen.max_header_bytes,
-        handshake_timeout: settings.listen.handshake_timeout,
-        metrics: doors,
-    };
-    let router = http::router(Arc::new(state));
-    let serving = listener::serve(listener, router, bounds, stages.clone());
-    stages.doors.spawn("listener", serving);
-    ready(Ready { address });
+    ready(doors.serve(&settings.listen, Arc::new(state), counts, &stages));
     stop.await;
     let left = stages.finish(settings.listen.drain_timeout).await;
     if left > 0 {

@@ -16,6 +16,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
+    auth::Roles,
     authorization::{self, Authorizer},
     broadcast::{Broadcasts, DatabaseBroadcasts, Messages, Replays, Store},
     chat::{Mode, State},
@@ -71,7 +72,8 @@ impl Project {
     /// What an operator has to mend.
     pub(super) async fn only(settings: &Settings, shared: &Arc<Shared>) -> Result<Self, AppError> {
         let stages = shared.stages.clone();
-        let keys = keys(&settings.tenant, &stages.ground)?;
+        let login = &settings.database.connect.user;
+        let keys = keys(&settings.tenant, login, &stages.ground)?;
         let tenant = Tenant::new(&settings.tenant.name, keys, terms(&settings.tenant));
         let project = Self::build(settings, shared, stages, tenant);
         database::prepare(settings, &shared.stages.work, &shared.families.tenants).await?;
@@ -96,7 +98,10 @@ impl Project {
         installing: Option<impl Future<Output = ()> + Send + 'static>,
     ) -> Self {
         let stages = shared.stages.child();
-        let keys = record.keys(settings.tenant.claim_validators.clone());
+        let login = &settings.database.connect.user;
+        let keys = record
+            .keys(settings.tenant.claim_validators.clone())
+            .with_roles(Roles::new(&settings.tenant.roles, login));
         let tenant = Tenant::new(&record.external_id, keys, record.terms(defaults));
         if let Some(installing) = installing {
             let signal = stages.work.clone();

@@ -13,6 +13,7 @@ pub mod env;
 mod error;
 pub mod knob;
 mod load;
+mod network;
 mod parse;
 mod resolve;
 mod settings;

@@ -20,7 +20,9 @@ mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;
 mod delivery;
+mod doors;
 mod hostile;
+mod least_privilege;
 mod list_changes;
 mod logs;
 mod messages;

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 use axum::{
     Router,
     extract::{self, Request},
-    http::{HeaderValue, StatusCode, header::LOCATION},
+    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -27,6 +27,7 @@ use super::{
     error::{self, ApiError},
     metrics::Guard,
 };
+use crate::tenants::Tenant;
 
 /// What operators may do, and who they are.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Admin {
 /// Does what operators ask for. [`One`] does it for the tenant of the settings;
 /// where there are many it is implemented above.
 pub trait Operator: fmt::Debug + Send + Sync {
+    /// The tenant of that name, if it is served now.
+    fn tenant(&self, id: &str) -> Option<Arc<Tenant>>;
     /// All tenants.
     fn list(&self) -> Doing<'_, Vec<Value>>;
     /// The tenant of that name; [`Trouble::Unknown`] if there is none.
@@ -130,9 +133,9 @@ pub(super) fn routes(state: Arc<State>) -> Router<Arc<State>> {
         .route("/tenants/{id}", get(show).put(change).patch(change).delete(delete))
         .route("/tenants/{id}/reload", post(reload))
         .route("/tenants/{id}/shutdown", post(shutdown))
+        .layer(middleware::from_fn_with_state(state, admit))
         .route("/tenants/{id}/health", get(health))
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
-        .layer(middleware::from_fn_with_state(state, admit))
 }
 
 /// Operators only.
@@ -298,13 +301,14 @@ pub(super) async fn shutdown(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/tenants/{id}/health`.
+/// `GET /api/tenants/{id}/health`. The clients of a tenant that is served may ask
+/// too: health checks of containers come with their public key.
 #[utoipa::path(
     get, path = "/api/tenants/{id}/health", tag = "tenants", summary = "Whether a tenant is served",
     params(("id" = String, Path, description = "The tenant's `external_id`")),
     responses(
         (status = 200, description = "How it is"),
-        (status = 403, description = "No operator's token"),
+        (status = 403, description = "Neither an operator's token nor one of the tenant's clients"),
         (status = 404, description = "No such tenant", body = crate::http::openapi::Message),
     ),
     security(("operator" = [])),
@@ -312,7 +316,16 @@ pub(super) async fn shutdown(
 pub(super) async fn health(
     extract::State(state): extract::State<Arc<State>>,
     extract::Path(id): Id,
+    headers: HeaderMap,
 ) -> Answer {
+    let guard = &state.admin.guard;
+    let may = match state.admin.operator.tenant(&id) {
+        Some(tenant) => guard.admits_client(&headers, &tenant),
+        None => guard.admits(&headers),
+    };
+    if !may {
+        return Err(ApiError::Forbidden);
+    }
     let Health { healthy, connected, streaming, users } = state.admin.operator.health(&id).await?;
     let body = json!({ "data": {
         "healthy": healthy,

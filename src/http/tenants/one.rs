@@ -15,8 +15,11 @@ use uuid::Uuid;
 
 use super::{Doing, Health, Operator, Stored, Trouble, record::Record};
 use crate::{
-    postgres::pool::Pool, replication::status::Handle, runtime::clock, session::Services,
-    tenants::Terms,
+    postgres::pool::Pool,
+    replication::status::Handle,
+    runtime::clock,
+    session::Services,
+    tenants::{Tenant, Terms},
 };
 
 /// The database may take this long to say that it is there.
@@ -94,6 +97,10 @@ pub async fn answers(pool: &Pool) -> bool {
 }
 
 impl Operator for One {
+    fn tenant(&self, id: &str) -> Option<Arc<Tenant>> {
+        self.known(id).ok().map(|()| Arc::clone(&self.services.tenant))
+    }
+
     fn list(&self) -> Doing<'_, Vec<Value>> {
         ready(Ok(vec![self.resource(&self.record())])).boxed()
     }
