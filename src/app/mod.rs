@@ -12,6 +12,7 @@ mod project;
 mod projects;
 mod shared;
 mod stream;
+mod tending;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

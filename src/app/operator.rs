@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::projects::{Projects, word};
+use super::{projects::Projects, tending::word};
 use crate::{
     http::tenants::{Doing, Health, Operator, Stored, Trouble, answers},
     telemetry::reason,

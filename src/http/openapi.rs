@@ -297,6 +297,7 @@ mod tests {
                 "/api/tenants/{id}",
                 "/api/tenants/{id}/health",
                 "/api/tenants/{id}/reload",
+                "/api/tenants/{id}/shutdown",
             ]
         );
         for path in ["", "swagger-ui.css", "swagger-ui-bundle.js", "swagger-initializer.js"] {
