@@ -23,6 +23,7 @@ use crate::{
     chat::{Mode, State},
     cluster::redis::Unusable,
     config::{self, Settings},
+    error_code::ErrorCode,
     http::{
         self, Pages,
         directory::Directory,
@@ -185,7 +186,10 @@ pub async fn serve(
     stop.await;
     let left = stages.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections or tasks did not end in time");
+        tracing::warn!(
+            code = %ErrorCode::UnhandledProcessMessage, left,
+            "some connections or tasks did not end in time"
+        );
     }
     Ok(())
 }
