@@ -17,6 +17,7 @@ use crate::{
         redis::{Redis, Tls, Unusable},
     },
     config::ClusterSettings,
+    error_code::ErrorCode,
     hub::topics::Hub,
     presence::Tracker,
     replication::{self, Handle, Worker, relay, sink::ChangeSink},
@@ -114,7 +115,7 @@ impl Nodes {
         let node = bus.node();
         let envelope = Envelope { node, key, kind: Kind::Tenant, event, meta, payload };
         if let Err(error) = bus.publish(&envelope) {
-            tracing::warn!(%error, tenant, word, "other servers were not told of a tenant");
+            tracing::warn!(code = %ErrorCode::RealtimeNodeDisconnected, %error, tenant, word, "other servers were not told of a tenant");
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     chat,
     config::Settings,
+    error_code::ErrorCode,
     postgres::session::{self, SessionConfig, SessionError},
     runtime::{Drain, backoff::Backoff},
     telemetry::reason,
@@ -59,7 +60,10 @@ pub(super) async fn prepare(
     }
     match Box::pin(install(settings, metrics)).await {
         Err(error) if error.is_transient() => {
-            tracing::warn!(error = reason(&error), "the database is not ready, trying again");
+            tracing::warn!(
+                code = %ErrorCode::MigrationsFailedToRun, error = reason(&error),
+                "the database is not ready, trying again"
+            );
             let (settings, signal, metrics) = (settings.clone(), drain.clone(), metrics.clone());
             drain.spawn("migrations", async move {
                 tokio::select! {
@@ -79,7 +83,13 @@ async fn keep_trying(settings: &Settings, metrics: &Metrics) {
         tokio::time::sleep(backoff.pause()).await;
         match Box::pin(install(settings, metrics)).await {
             Ok(_) => return,
-            Err(error) => tracing::warn!(error = reason(&error), "cannot install the SQL objects"),
+            Err(error) => {
+                let error = reason(&error);
+                tracing::warn!(
+                    code = %ErrorCode::MigrationsFailedToRun, error,
+                    "cannot install the SQL objects"
+                );
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     auth::jwks_fetch::AddressError,
     cluster::redis::Unusable,
     config::{self, ControlSettings, Settings},
+    error_code::ErrorCode,
     http::{
         self, Pages,
         directory::Directory,
@@ -125,7 +126,10 @@ pub async fn serve(
     stop.await;
     let left = stages.finish(settings.listen.drain_timeout).await;
     if left > 0 {
-        tracing::warn!(left, "some connections or tasks did not end in time");
+        tracing::warn!(
+            code = %ErrorCode::UnhandledProcessMessage, left,
+            "some connections or tasks did not end in time"
+        );
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{projects::Projects, tending::word};
 use crate::{
+    error_code::ErrorCode,
     http::tenants::{Doing, Health, Operator, Stored, Trouble, answers},
     telemetry::reason,
     tenants::{
@@ -55,7 +56,7 @@ impl Operator for Projects {
                 self.cache.invalidate(name);
                 installed.map_err(|error| {
                     let error = reason(&error);
-                    tracing::warn!(tenant = name, error, "the tenant's database is not ready");
+                    tracing::warn!(code = %ErrorCode::MigrationsFailedToRun, tenant = name, error, "the tenant's database is not ready");
                     Trouble::NotReady(format!("the tenant was stored, but {error}"))
                 })?;
             } else if put.effects.any {
@@ -108,8 +109,7 @@ impl Operator for Projects {
             let Some(project) = self.running(id) else {
                 let healthy = record.migrations_ran > 0 || record.suspend;
                 if !healthy && let Err(error) = Box::pin(self.install(&record)).await {
-                    tracing::warn!(
-                        tenant = id,
+                    tracing::warn!(code = %ErrorCode::MigrationsFailedToRun, tenant = id,
                         error = reason(&error),
                         "the tenant's database is not ready"
                     );
@@ -142,6 +142,6 @@ impl Projects {
 fn trouble(error: &StoreError) -> Trouble {
     let is_transient = error.is_transient();
     let reason = reason(error);
-    tracing::warn!(error = reason, "the control database did not do what an operator asked for");
+    tracing::warn!(code = %ErrorCode::ErrorRunningQuery, error = reason, "the control database did not do what an operator asked for");
     if is_transient { Trouble::Unavailable } else { Trouble::Failed }
 }

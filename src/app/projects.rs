@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::{ControlSettings, Settings},
+    error_code::ErrorCode,
     http::directory::{Absent, Tenants},
     runtime::{
         backoff::Backoff,
@@ -93,7 +94,7 @@ impl Projects {
             let record = projects.cache.store().seed(seed).await?;
             if let Err(error) = projects.install(&record).await {
                 let error = reason(&error);
-                tracing::warn!(error, "the database of the tenant that was made is not ready");
+                tracing::warn!(code = %ErrorCode::MigrationsFailedToRun, error, "the database of the tenant that was made is not ready");
             }
         }
         let work = &shared.stages.work;
@@ -113,7 +114,7 @@ impl Projects {
         if count > record.migrations_ran {
             let noted = self.cache.store().set_migrations_ran(&record.external_id, count).await;
             if let Err(error) = noted {
-                tracing::warn!(error = reason(&error), "the count of migrations is not noted");
+                tracing::warn!(code = %ErrorCode::ErrorRunningQuery, error = reason(&error), "the count of migrations is not noted");
             }
         }
         Ok(())
@@ -125,7 +126,7 @@ impl Projects {
         let mut first = Some(first);
         while let Err(error) = self.install(record).await {
             let (tenant, error) = (&record.external_id, reason(&error));
-            tracing::warn!(tenant, error, "the tenant's database is not ready, trying again");
+            tracing::warn!(code = %ErrorCode::MigrationsFailedToRun, tenant, error, "the tenant's database is not ready, trying again");
             first.take();
             sleep(backoff.pause()).await;
         }
@@ -175,11 +176,11 @@ impl Projects {
         }
         let Ok(_permit) = self.starts.acquire().await else { return Err(Absent::Unavailable) };
         if !self.make_room().await {
-            tracing::warn!(tenant = name, "too many tenants are served: not one more");
+            tracing::warn!(code = %ErrorCode::UnableToConnectToTenantDatabase, tenant = name, "too many tenants are served: not one more");
             return Err(Absent::Unavailable);
         }
         let Some(settings) = settings_of(&self.settings, &record) else {
-            tracing::warn!(tenant = name, "the tenant has no database that can be used");
+            tracing::warn!(code = %ErrorCode::UnableToConnectToTenantDatabase, tenant = name, "the tenant has no database that can be used");
             return Err(Absent::Unavailable);
         };
         let defaults = self.cache.store().defaults();

@@ -23,6 +23,8 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
+use crate::error_code::ErrorCode;
+
 use super::{
     broadcast::{batch, single},
     chat,
@@ -270,7 +272,10 @@ fn file(path: &str) -> Response {
         }
         Ok(None) => ApiError::NotFound.into_response(),
         Err(error) => {
-            tracing::warn!(%error, "cannot show the API's description");
+            tracing::warn!(
+                code = %ErrorCode::HttpServerError, %error,
+                "cannot show the API's description"
+            );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

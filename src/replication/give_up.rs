@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{config::Config, error::StreamError, prepare::startup, slot};
-use crate::postgres::wire::{Connection, Mode};
+use crate::{
+    error_code::ErrorCode,
+    postgres::wire::{Connection, Mode},
+};
 
 /// PostgreSQL takes a moment to notice that the stream has ended.
 const TRIES: u32 = 10;
@@ -25,11 +28,11 @@ pub async fn give_up(config: &Config) -> bool {
         Ok(Ok(is_gone)) => is_gone,
         Ok(Err(error)) => {
             let error = error.reason();
-            tracing::warn!(error, slot, tenant = config.tenant, "the slot cannot be dropped");
+            tracing::warn!(code = %ErrorCode::ReplicationSlotCheckSkipped, error, slot, tenant = config.tenant, "the slot cannot be dropped");
             false
         }
         Err(_) => {
-            tracing::warn!(slot, tenant = config.tenant, "the slot cannot be dropped in time");
+            tracing::warn!(code = %ErrorCode::ReplicationSlotCheckSkipped, slot, tenant = config.tenant, "the slot cannot be dropped in time");
             false
         }
     }

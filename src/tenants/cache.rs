@@ -19,7 +19,7 @@ use super::{
     record::Record,
     store::{Store, StoreError},
 };
-use crate::{runtime::turn::Turn, telemetry::reason};
+use crate::{error_code::ErrorCode, runtime::turn::Turn, telemetry::reason};
 
 /// How long a name is known not to exist.
 const ABSENT: Duration = Duration::from_secs(5);
@@ -191,7 +191,7 @@ impl Shared {
         if told.is_none_or(|at| at.elapsed() >= SILENCE) {
             *told = Some(Instant::now());
             let error = error.map_or_else(|| "it is slow".to_owned(), |error| reason(error));
-            tracing::warn!(tenant = name, error, "the control database gives no answer");
+            tracing::warn!(code = %ErrorCode::ErrorRunningQuery, tenant = name, error, "the control database gives no answer");
         }
     }
 }

@@ -153,7 +153,10 @@ impl Janitor {
         let client = session::connect(&self.config.connect, &config).await;
         let mut client = client.map_err(|error| {
             let error = reason(&error);
-            tracing::warn!(error, "the janitor cannot connect to the database");
+            tracing::warn!(
+                code = %ErrorCode::UnableToConnectToTenantDatabase, error,
+                "the janitor cannot connect to the database"
+            );
         })?;
         // First what is needed, then what is in the way.
         let created = partitions::create_missing(&mut client).await;
