@@ -87,6 +87,10 @@ async fn lines_begin_with_their_code_and_topics_of_requests_are_not_told() {
     let mut world = World::start("").await;
     let mut client = world.client().await;
     client.ask_join("realtime:refused", json!({ "private": true })).await;
+    eventually("the stream runs", async || {
+        world.server.log().contains("\"streaming\"").then_some(())
+    })
+    .await;
     world.postgres.kill9().await;
     let bearer = format!("Bearer {}", token("anon"));
     let headers = [("Authorization", &*bearer), ("Content-Type", "application/json")];
