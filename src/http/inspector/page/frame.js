@@ -26,6 +26,9 @@ export function frameItem(frame) {
   };
 }
 
+/** A topic without what all topics of channels begin with. */
+export const shortTopic = (topic) => topic.replace(/^realtime:/, "");
+
 function line(frame) {
   const [sign, meaning] = ARROWS[frame.direction];
   const arrow = el("span", "arrow", sign);
@@ -36,6 +39,8 @@ function line(frame) {
   since.title = "Since the frame before";
   const answers = frame.answers ? el("span", "answers", `to ${frame.answers.event}, ${frame.answers.ms} ms`) : null;
   if (answers) answers.title = "From the request to this reply";
+  const topic = el("span", "frame-topic", shortTopic(frame.topic));
+  topic.title = frame.topic;
   const said = frame.direction === "socket" ? frame.payload : summary(frame);
   const summaryNode = el(
     "summary",
@@ -44,7 +49,7 @@ function line(frame) {
     since,
     arrow,
     el("span", "frame-event", frame.event),
-    el("span", "frame-topic", frame.topic),
+    topic,
     // The list keeps thousands of lines: none needs more than fits on a screen.
     el("span", "frame-said", answers, said.slice(0, 300)),
     el("span", "frame-size dim", frame.size ? bytes(frame.size) : ""),

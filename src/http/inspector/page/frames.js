@@ -2,7 +2,7 @@
 // It is bounded; the oldest go first.
 
 import { $, copy, el, when } from "./dom.js";
-import { exported, frameItem } from "./frame.js";
+import { exported, frameItem, shortTopic } from "./frame.js";
 import { on, tell } from "./state.js";
 import { decode } from "./wire.js";
 import { hideKey } from "./words.js";
@@ -117,7 +117,7 @@ function offer(id, value) {
   const known = offered[id];
   if (!value || known.has(value) || known.size >= MOST_CHOICES) return;
   known.add(value);
-  const option = el("option", "", value);
+  const option = el("option", "", shortTopic(value));
   option.value = value;
   $(id).append(option);
 }

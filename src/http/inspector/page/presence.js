@@ -53,7 +53,7 @@ function person(key, metas, mine, seen) {
   since.dataset.since = Number.isFinite(told) ? told : seen;
   since.title = Number.isFinite(told) ? `Here since ${new Date(told).toLocaleString()}, as they say` : `First seen by this page at ${clock(seen).slice(0, 8)}`;
   const head = el("div", "person-head", el("b", "", name), mine ? el("span", "badge you", "you") : null, el("span", "spring"), since);
-  const states = metas.map(({ presence_ref: _ref, ...meta }) => el("div", "cells", ...Object.entries(meta).map(([field, value]) => cell(field, value))));
+  const states = metas.map(({ presence_ref: _ref, ...meta }) => el("div", "cells", ...Object.entries(meta).filter(([field, value]) => !(value === name && NAMES.includes(field))).map(([field, value]) => cell(field, value))));
   const facts = [key !== name && key, metas.length > 1 && `${metas.length} connections`].filter(Boolean).join(" · ");
   const node = el("li", "person", avatar(key, name), el("div", "person-text", head, facts ? el("small", "mono dim", facts) : null, ...states));
   node.dataset.key = key;

@@ -34,7 +34,7 @@ function measure(late) {
   if (Number.isFinite(late) && late >= 0) latencies.push(late);
   if (latencies.length > LATENCIES) latencies.shift();
   const middle = [...latencies].sort((a, b) => a - b)[Math.floor(latencies.length / 2)];
-  $("row-latency").textContent = latencies.length > 0 ? `commit → here: median ${middle} ms` : "";
+  $("row-latency").textContent = latencies.length > 0 ? `commit → here ${middle} ms` : "";
 }
 
 function draw(change, now, late) {
@@ -42,11 +42,12 @@ function draw(change, now, late) {
   speed.title = `Committed at ${change.commit_timestamp}`;
   const node = el(
     "li",
-    "row",
+    "row new",
     el("div", "row-head", el("span", "badge", change.eventType), el("span", "mono", `${change.schema}.${change.table}`), el("span", "spring"), speed, el("time", "mono dim", clock(now))),
     ...(change.eventType === "UPDATE" ? updated(change) : whole(change)),
   );
   node.dataset.event = change.eventType;
+  node.addEventListener("animationend", () => node.classList.remove("new"), { once: true });
   if (change.errors?.length) node.append(el("p", "bad", change.errors.join(", ")));
   return node;
 }
