@@ -44,7 +44,9 @@ export async function changes() {
   });
 
   await check("where only the key of the old row is known, that is said", async () => {
-    await sql("alter table public.inspected replica identity default; insert into inspected values (2, 'Bo', 1, ''); update inspected set name = 'Bob' where id = 2");
+    await sql("alter table public.inspected replica identity default");
+    await sql("insert into inspected values (2, 'Bo', 1, '')");
+    await sql("update inspected set name = 'Bob' where id = 2");
     await row(page, "UPDATE", "Bob").locator(".hint", { hasText: "replica identity full" }).waitFor();
     await sql("alter table public.inspected replica identity full");
   });

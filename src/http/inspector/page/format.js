@@ -19,7 +19,9 @@ export function span(ms) {
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
+  const days = Math.floor(hours / 24);
+  if (days < 2) return `${hours} h`;
+  return days < 730 ? `${days} days` : `${Math.floor(days / 365)} years`;
 }
 
 /** A length of time to the second: "0:42", "59:03", "1:02:00"; days are rounded. */

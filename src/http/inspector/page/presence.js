@@ -49,13 +49,13 @@ function remember(topic, present) {
 function person(key, metas, mine, seen) {
   const name = String(find(metas, NAMES) ?? key);
   const told = Date.parse(find(metas, TIMES));
-  const since = el("time", "hint");
+  const since = el("time");
   since.dataset.since = Number.isFinite(told) ? told : seen;
   since.title = Number.isFinite(told) ? `Here since ${new Date(told).toLocaleString()}, as they say` : `First seen by this page at ${clock(seen).slice(0, 8)}`;
-  const head = el("div", "person-head", el("b", "", name), mine ? el("span", "badge you", "you") : null, el("span", "spring"), since);
+  const head = el("div", "person-head", el("b", "", name), mine ? el("span", "badge you", "you") : null);
   const states = metas.map(({ presence_ref: _ref, ...meta }) => el("div", "cells", ...Object.entries(meta).filter(([field, value]) => !(value === name && NAMES.includes(field))).map(([field, value]) => cell(field, value))));
-  const facts = [key !== name && key, metas.length > 1 && `${metas.length} connections`].filter(Boolean).join(" · ");
-  const node = el("li", "person", avatar(key, name), el("div", "person-text", head, facts ? el("small", "mono dim", facts) : null, ...states));
+  const facts = el("div", "person-facts", key !== name ? el("span", "mono", key) : null, metas.length > 1 ? el("span", "", `${metas.length} connections`) : null, since);
+  const node = el("li", "person", avatar(key, name), el("div", "person-text", head, facts, ...states));
   node.dataset.key = key;
   return node;
 }

@@ -43,7 +43,7 @@ function draw(change, now, late) {
   const node = el(
     "li",
     "row new",
-    el("div", "row-head", el("span", "badge", change.eventType), el("span", "mono", `${change.schema}.${change.table}`), el("span", "spring"), speed, el("time", "mono dim", clock(now))),
+    el("div", "row-head", el("span", "badge", change.eventType), el("span", "row-table mono", `${change.schema}.${change.table}`), el("span", "spring"), speed, el("time", "mono dim", clock(now))),
     ...(change.eventType === "UPDATE" ? updated(change) : whole(change)),
   );
   node.dataset.event = change.eventType;
@@ -71,7 +71,7 @@ function updated({ new: row, old }) {
   return [
     lines.length > 0 ? el("div", "diff", ...lines) : null,
     el("div", partial ? "cells" : "cells same", ...same.map((name) => cell(name, row[name]))),
-    partial ? el("p", "hint", "Of the old row only the key is known. With ", el("code", "alter table … replica identity full"), " all of it is.") : null,
+    partial ? el("p", "hint", "Of the old row only the key is known. With ", el("code", "", "alter table … replica identity full"), " all of it is.") : null,
   ];
 }
 
