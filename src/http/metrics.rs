@@ -19,6 +19,7 @@ use crate::{
     runtime::clock,
     session::metrics::ENDPOINT,
     telemetry::Registry,
+    tenants::Tenant,
 };
 
 use super::{State, error::ApiError};
@@ -103,15 +104,23 @@ impl Guard {
 
     /// Whether a request may pass.
     pub fn admits(&self, headers: &HeaderMap) -> bool {
-        let authorization = headers.get(header::AUTHORIZATION);
-        let token = authorization
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let Some(token) = token else { return false };
         let now = clock::unix_seconds();
-        let token = jwt::clean(token);
-        !self.refused.contains(&token)
-            && self.keys.iter().any(|keys| keys.verify_operator(&token, now).is_ok())
+        self.token(headers).is_some_and(|token| {
+            self.keys.iter().any(|keys| keys.verify_operator(&token, now).is_ok())
+        })
+    }
+
+    /// Whether a request may pass that clients of `tenant` may make too.
+    pub fn admits_client(&self, headers: &HeaderMap, tenant: &Tenant) -> bool {
+        self.admits(headers)
+            || self.token(headers).is_some_and(|token| tenant.verify(&token).is_ok())
+    }
+
+    /// A request's token, unless it is refused.
+    fn token(&self, headers: &HeaderMap) -> Option<String> {
+        let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let token = jwt::clean(authorization.strip_prefix("Bearer ")?);
+        (!self.refused.contains(&token)).then_some(token)
     }
 }
 
