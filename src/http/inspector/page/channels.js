@@ -53,6 +53,7 @@ function open(entry) {
   channel.on("system", {}, ({ status, message }) => {
     entry.said = message;
     entry.failed = status === "error";
+    announce(entry);
     tell("channels");
   });
   channel.subscribe((status, error) => {
@@ -68,6 +69,7 @@ function open(entry) {
       const lost = said === "" || said.startsWith("socket closed");
       entry.said = lost ? "The connection was lost; it joins again by itself." : said;
     }
+    announce(entry);
     tell("channels");
   });
 }
@@ -109,6 +111,11 @@ function heardFrame(frame) {
 }
 
 // ------------------------------------------------------------------- drawing
+
+/** For those who hear the page: the list itself is drawn anew too often. */
+function announce({ topic, status, said }) {
+  $("channel-news").textContent = `${topic}: ${STATUSES[status]}. ${said}`;
+}
 
 function draw() {
   const { channels } = state;

@@ -8,14 +8,17 @@ import { decode } from "./wire.js";
 import { hideKey } from "./words.js";
 
 const MOST_FRAMES = 2000;
+const MOST_BYTES = 32 * 1024 * 1024;
 const MOST_DRAWN_AT_ONCE = 400;
 const MOST_CHOICES = 100;
 const MOST_UNANSWERED = 500;
 
 /** Those listed, oldest first. */
 const items = [];
-/** Those not drawn yet. */
-let waiting = [];
+/** Those not drawn yet, oldest first. */
+const waiting = [];
+/** Bytes of both, as they were on the wire. */
+let kept = 0;
 let shown = 0;
 let paused = false;
 let scheduled = false;
@@ -39,8 +42,21 @@ function record(event) {
     tell("frame", frame);
   }
   waiting.push(frame);
-  if (waiting.length > MOST_FRAMES) waiting = waiting.slice(-MOST_FRAMES);
+  kept += frame.size;
+  bound();
   schedule();
+}
+
+/** Lets the oldest go where there are too many, or where they are too large. */
+function bound() {
+  while (waiting.length > MOST_FRAMES) kept -= waiting.shift().size;
+  while (items.length > MOST_FRAMES || (kept > MOST_BYTES && items.length > 0)) {
+    const gone = items.shift();
+    kept -= gone.frame.size;
+    if (!gone.node.hidden) shown -= 1;
+    gone.node.remove();
+  }
+  while (kept > MOST_BYTES && waiting.length > 1) kept -= waiting.shift().size;
 }
 
 function ofSocket({ kind, url, code, reason }) {
@@ -90,10 +106,7 @@ function draw() {
     offer("frame-event", frame.event);
   }
   $("frame-list").prepend(added);
-  for (const gone of items.splice(0, Math.max(0, items.length - MOST_FRAMES))) {
-    if (!gone.node.hidden) shown -= 1;
-    gone.node.remove();
-  }
+  bound();
   count();
   if (waiting.length > 0) schedule();
 }
@@ -162,7 +175,8 @@ export function togglePause() {
 
 export function clearFrames() {
   items.length = 0;
-  waiting = [];
+  waiting.length = 0;
+  kept = 0;
   shown = 0;
   cleared = true;
   $("frame-list").replaceChildren();
