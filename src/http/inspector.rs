@@ -6,38 +6,24 @@
 //! browser on the same machine that asked for this machine by name (a foreign
 //! site that rebinds its name to the loopback address is refused).
 
-use std::{fmt, hash::BuildHasher as _, net::IpAddr, sync::Arc};
+mod files;
+
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{self, Path},
     http::{
-        Extensions, HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
-        header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
-            REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-        },
+        Extensions, HeaderMap, HeaderValue, Request, Uri,
+        header::{CACHE_CONTROL, HOST},
     },
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
-use foldhash::quality::FixedState;
 use serde::Serialize;
 
 use super::{error::ApiError, listener::Peer};
-
-/// Scripts and styles from here only; sockets to anywhere, since the page may
-/// inspect another server; nothing inline, nothing that parses strings as HTML.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'; require-trusted-types-for 'script'";
-
-/// Browsers ask each time whether a file changed: after an upgrade of the
-/// server, page and script must not be of different versions.
-const REVALIDATE: &str = "no-cache";
-
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What the page needs to know of the server.
 #[derive(Debug, Default)]
@@ -79,48 +65,12 @@ pub fn routes<S: Clone + Send + Sync + 'static>(page: Arc<Page>, at_root: bool) 
         .with_state(page)
 }
 
-/// A file in the binary.
-struct File {
-    path: &'static str,
-    kind: &'static str,
-    body: &'static [u8],
-}
-
-const INDEX: File = File {
-    path: "index.html",
-    kind: "text/html; charset=utf-8",
-    body: include_bytes!("inspector/index.html"),
-};
-
-const ASSETS: &[File] = &[
-    File {
-        path: "inspector.css",
-        kind: "text/css; charset=utf-8",
-        body: include_bytes!("inspector/inspector.css"),
-    },
-    File { path: "inspector.js", kind: JAVASCRIPT, body: include_bytes!("inspector/inspector.js") },
-    File { path: "dom.js", kind: JAVASCRIPT, body: include_bytes!("inspector/dom.js") },
-    File { path: "wire.js", kind: JAVASCRIPT, body: include_bytes!("inspector/wire.js") },
-    File { path: "icon.svg", kind: "image/svg+xml", body: include_bytes!("inspector/icon.svg") },
-    File {
-        path: "vendor/supabase.js",
-        kind: JAVASCRIPT,
-        body: include_bytes!("inspector/vendor/supabase.js"),
-    },
-    File {
-        path: "vendor/LICENSE",
-        kind: "text/plain; charset=utf-8",
-        body: include_bytes!("inspector/vendor/LICENSE"),
-    },
-];
-
 async fn index(headers: HeaderMap) -> Response {
-    INDEX.answer(&headers)
+    files::INDEX.answer(&headers)
 }
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let file = ASSETS.iter().find(|file| file.path == path).ok_or(ApiError::NotFound)?;
-    Ok(file.answer(&headers))
+    files::asset(&path).map(|file| file.answer(&headers)).ok_or(ApiError::NotFound)
 }
 
 /// The addresses of other inspectors lead here; what they ask for is kept.
@@ -166,48 +116,17 @@ pub(super) fn is_here(host: &str) -> bool {
         || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
-impl File {
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let tag = self.tag();
-        let known = headers
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|known| known.trim().trim_start_matches("W/") == tag);
-        let mut response = if known {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            Response::new(Body::from(Bytes::from_static(self.body)))
-        };
-        let fixed: [(HeaderName, &'static str); 6] = [
-            (CONTENT_TYPE, self.kind),
-            (CACHE_CONTROL, REVALIDATE),
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // The address may carry a key.
-            (REFERRER_POLICY, "no-referrer"),
-            (X_FRAME_OPTIONS, "DENY"),
-        ];
-        let headers = response.headers_mut();
-        for (name, value) in fixed {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        if let Ok(tag) = HeaderValue::try_from(tag) {
-            headers.insert(ETAG, tag);
-        }
-        response
-    }
-
-    /// Changes whenever the file does.
-    fn tag(&self) -> String {
-        format!("\"{:016x}\"", FixedState::default().hash_one(self.body))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::body;
+    use axum::{
+        body,
+        http::{
+            HeaderName, StatusCode,
+            header::{
+                CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+            },
+        },
+    };
     use tower_service::Service as _;
 
     use super::*;
@@ -247,9 +166,9 @@ mod tests {
         for (path, kind) in [
             ("/", "text/html; charset=utf-8"),
             ("/?topic=room", "text/html; charset=utf-8"),
-            ("/inspector/assets/inspector.css", "text/css; charset=utf-8"),
-            ("/inspector/assets/inspector.js", JAVASCRIPT),
-            ("/inspector/assets/vendor/supabase.js", JAVASCRIPT),
+            ("/inspector/assets/base.css", "text/css; charset=utf-8"),
+            ("/inspector/assets/inspector.js", "text/javascript; charset=utf-8"),
+            ("/inspector/assets/vendor/supabase.js", "text/javascript; charset=utf-8"),
             ("/inspector/assets/icon.svg", "image/svg+xml"),
         ] {
             let response = ask(Page::default(), path, HERE, &[]).await;

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { connect, database, Inbox, subscribe, table, VERSIONS } from './support.mjs'
 
 // The version in the inspector knows how to wait; the one installed here is the last for Node 20.
-const bundle = await readFile(new URL('../../src/http/inspector/vendor/supabase.js', import.meta.url), 'utf8')
+const bundle = await readFile(new URL('../../src/http/inspector/page/vendor/supabase.js', import.meta.url), 'utf8')
 const { createClient: createWaiting } = new Function(`${bundle}; return supabase`)()
 
 for (const vsn of VERSIONS) {
