@@ -14,6 +14,7 @@ mod chat;
 mod config;
 mod connect;
 mod dev;
+mod doctor;
 mod failure;
 mod migrate;
 mod screen;
@@ -51,6 +52,8 @@ enum Command {
     Dev(dev::Args),
     /// Run the server, set up by environment variables
     Serve(serve::Args),
+    /// Look whether the database, Redis and the settings are as they should be
+    Doctor(doctor::Args),
     /// Install the SQL objects in the database and say what was done
     Migrate(migrate::Args),
     /// Look at the chat's shards, and move rooms between them
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Serve(args) => block_on(serve::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Chat(args) => block_on(chat::run(args)),
         Command::Migrate(args) => block_on(migrate::run(args)),
         Command::Sql(args) => block_on(sql::run(args)),

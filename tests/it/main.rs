@@ -20,6 +20,7 @@ mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;
 mod delivery;
+mod doctor;
 mod hostile;
 mod list_changes;
 mod logs;
