@@ -32,11 +32,13 @@ COPY clients ./
 # For the root of the server that serves it.
 RUN BASE_PATH='' NEXT_TELEMETRY_DISABLED=1 npm run build --workspace rowcast-nextjs-chat
 
-# Debian rather than less: the health check needs a shell.
+# Debian rather than less: the health check needs a shell. That of Supabase's compose file, which
+# stays when its image is replaced by this one, needs curl.
 FROM debian:trixie-20261005-slim AS base
 LABEL org.opencontainers.image.title="Rowcast" \
       org.opencontainers.image.description="Realtime for PostgreSQL: row changes, broadcast and presence over WebSockets" \
       org.opencontainers.image.licenses="Apache-2.0"
+RUN apt-get update && apt-get install -y --no-install-recommends curl && rm -rf /var/lib/apt/lists/*
 COPY LICENSE /usr/share/doc/rowcast/
 # Authorities, for databases, Redis and key sets behind TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

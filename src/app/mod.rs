@@ -4,16 +4,17 @@
 mod chat;
 mod cluster;
 mod database;
+mod doors;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use self::cluster::Nodes;
 pub use self::database::DatabaseError;
+use self::{cluster::Nodes, doors::Doors};
 use crate::{
     auth::{
-        JwksSource, Keys,
+        JwksSource, Keys, Roles,
         jwks_fetch::{Address, AddressError},
         jwks_source,
     },
@@ -26,9 +27,10 @@ use crate::{
         self, Pages,
         directory::Directory,
         health::Readiness,
-        listener,
         metrics::{DoorMetrics, Guard, MetricsPage},
+        origin::Origins,
         tenants::Admin,
+        tls::TlsError,
     },
     postgres::{
         connect::ConnectConfig,
@@ -55,6 +57,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Ready {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for operators, if not there.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Why the server could not run.
@@ -68,6 +72,9 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("TLS cannot be used")]
+    Tls(#[from] TlsError),
     /// The address of the keys cannot be used.
     #[error("the key set cannot be fetched: its URL {0}")]
     KeySetUrl(#[from] AddressError),
@@ -93,21 +100,18 @@ pub async fn serve(
     ready: impl FnOnce(Ready),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
-    let address = settings.listen.address;
-    let listen = |source| AppError::Listen { address, source };
     // First of all, so that a taken port is told before anything is touched.
-    let listener = listener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let doors = Doors::open(&settings.listen).await?;
 
     let stages = Stages::new();
     let Stages { work, ground, .. } = &stages;
     let mut registry = Registry::default();
     Process::register(&mut registry);
-    let doors = DoorMetrics::register(&mut registry);
+    let counts = DoorMetrics::register(&mut registry);
     let payloads = Payloads::register(&mut registry);
     let metrics = session::Metrics::register(&mut registry, &payloads);
     let tenants = tenants::metrics::Metrics::register(&mut registry);
-    let tenant = Arc::new(tenant(&settings.tenant, ground)?);
+    let tenant = Arc::new(tenant(&settings, ground)?);
     tenants.serves(&tenant);
     let metrics = metrics.tenant(&tenant.name);
     let nodes = cluster::nodes(&settings.cluster, &settings.chat, &tenant, &mut registry, &stages)?;
@@ -165,7 +169,7 @@ pub async fn serve(
     let state = http::State {
         directory: Directory::single(services, settings.tenant.strict_host),
         metrics: MetricsPage::new(registry, guard(&settings.metrics)),
-        doors: doors.clone(),
+        doors: counts.clone(),
         admin: Admin::new(guard(&settings.admin), terms, pool, stream),
         readiness: Readiness::new(hub, work.clone()),
         pages,
@@ -174,18 +178,10 @@ pub async fn serve(
             max_frame_bytes: settings.sockets.max_frame_bytes,
             max_body_bytes: settings.listen.max_body_bytes,
             baggage_key: settings.listen.baggage_key.clone(),
+            origins: Origins::new(&settings.listen.origins),
         },
     };
-    let bounds = listener::Config {
-        max_connections: settings.listen.max_connections,
-        max_header_bytes: settings.listen.max_header_bytes,
-        handshake_timeout: settings.listen.handshake_timeout,
-        metrics: doors,
-    };
-    let router = http::router(Arc::new(state));
-    let serving = listener::serve(listener, router, bounds, stages.clone());
-    stages.doors.spawn("listener", serving);
-    ready(Ready { address });
+    ready(doors.serve(&settings.listen, Arc::new(state), counts, &stages));
     stop.await;
     let left = stages.finish(settings.listen.drain_timeout).await;
     if left > 0 {
@@ -273,13 +269,14 @@ fn janitor(settings: &Settings) -> Option<janitor::Config> {
 }
 
 /// The keys as set up; those at a URL are fetched from now on.
-fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppError> {
+fn keys(settings: &config::TenantSettings, login: &str, drain: &Drain) -> Result<Keys, AppError> {
     let jwks = settings.jwt_jwks.clone();
     if let Some(jwks) = &jwks {
         jwks.warn_of_skipped();
     }
     let secret = settings.jwt_secret.as_ref().map(Secret::expose);
-    let keys = Keys::new(secret, jwks, settings.claim_validators.clone());
+    let keys = Keys::new(secret, jwks, settings.claim_validators.clone())
+        .with_roles(Roles::new(&settings.roles, login));
     let Some(published) = &settings.jwks_url else { return Ok(keys) };
     let address = Address::new(&published.url, published.allow_http)?;
     let config = jwks_source::Config::every(published.refresh);
@@ -288,7 +285,8 @@ fn keys(settings: &config::TenantSettings, drain: &Drain) -> Result<Keys, AppErr
     Ok(keys.with_source(source))
 }
 
-fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result<Tenant, AppError> {
+fn tenant(settings: &Settings, drain: &Drain) -> Result<Tenant, AppError> {
+    let (login, settings) = (&settings.database.connect.user, &settings.tenant);
     let wanted = &settings.limits;
     let limits = Limits {
         max_concurrent_users: usize::try_from(wanted.max_concurrent_users).unwrap_or(usize::MAX),
@@ -308,7 +306,7 @@ fn tenant(settings: &config::TenantSettings, drain: &Drain) -> Result<Tenant, Ap
         presence_enabled: wanted.presence_enabled,
         suspended: false,
     };
-    Ok(Tenant::new(&settings.name, keys(settings, drain)?, terms))
+    Ok(Tenant::new(&settings.name, keys(settings, login, drain)?, terms))
 }
 
 fn sockets(settings: &config::SocketSettings) -> session::Config {

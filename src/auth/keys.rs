@@ -15,6 +15,7 @@ use super::{
     jwks::{Found, Jwks},
     jwks_source::JwksSource,
     jwt::{self, Token, TokenError},
+    roles::Roles,
 };
 
 /// What a tenant's tokens are verified with.
@@ -24,6 +25,7 @@ pub struct Keys {
     jwks: Option<Arc<Jwks>>,
     source: Option<Arc<JwksSource>>,
     required: Map<String, Value>,
+    roles: Roles,
 }
 
 impl Keys {
@@ -34,13 +36,19 @@ impl Keys {
         // Anybody can sign with nothing.
         let secret = secret.filter(|secret| !secret.is_empty());
         let secret = secret.map(|secret| Arc::new(DecodingKey::from_secret(secret.as_bytes())));
-        Self { secret, jwks: jwks.map(Arc::new), source: None, required }
+        Self { secret, jwks: jwks.map(Arc::new), source: None, required, roles: Roles::default() }
     }
 
     /// The same and the keys that `source` fetches; those given win.
     #[must_use]
     pub fn with_source(self, source: Arc<JwksSource>) -> Self {
         Self { source: Some(source), ..self }
+    }
+
+    /// The same for tokens of these roles.
+    #[must_use]
+    pub fn with_roles(self, roles: Roles) -> Self {
+        Self { roles, ..self }
     }
 
     /// Verifies a token at `now` (seconds since 1970). Never waits: a token of
@@ -50,7 +58,8 @@ impl Keys {
     ///
     /// [`TokenError`], the first check that failed.
     pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
-        Claims::parse(&self.payload(token)?, now)
+        let claims = Claims::parse(&self.payload(token)?, now)?;
+        if self.roles.allow(claims.role()) { Ok(claims) } else { Err(TokenError::Invalid) }
     }
 
     /// Waits for the keys to be fetched if that could make `error` go away,

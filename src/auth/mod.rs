@@ -11,5 +11,8 @@ pub mod jwt;
 pub mod keys;
 #[cfg(test)]
 mod publisher;
+pub mod roles;
 
-pub use self::{claims::Claims, jwks::Jwks, jwks_source::JwksSource, jwt::TokenError, keys::Keys};
+pub use self::{
+    claims::Claims, jwks::Jwks, jwks_source::JwksSource, jwt::TokenError, keys::Keys, roles::Roles,
+};

@@ -127,7 +127,11 @@ impl From<AppError> for Failure {
             }
             AppError::Listen { address, source } => Self::new(
                 format!("Cannot listen on {address}: {source}."),
-                "check PORT and ROWCAST_BIND, or --port and --bind.",
+                "check PORT, ROWCAST_BIND and ROWCAST_ADMIN_ADDRESS, or --port and --bind.",
+            ),
+            AppError::Tls(error) => Self::new(
+                format!("TLS cannot be used: {}.", telemetry::reason(&error)),
+                "check the files that ROWCAST_TLS_CERT and ROWCAST_TLS_KEY name.",
             ),
             AppError::NoChat => Self::new(
                 "ROWCAST_CHAT is on, but there is no chat in the database.",

@@ -56,7 +56,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let site = args.site.as_deref().map(site).transpose()?;
     start_logging(&settings.log);
     let pages = Pages { site, ..Pages::default() };
-    let ready = |ready: app::Ready| screen::progress(format!("Listening on {}", ready.address));
+    let ready = |ready: app::Ready| {
+        if let Some(admin) = ready.admin {
+            screen::progress(format!("Operators are served on {admin}"));
+        }
+        screen::progress(format!("Listening on {}", ready.address));
+    };
     tokio::select! {
         served = Box::pin(app::serve(settings, pages, ready, signals::first())) => Ok(served?),
         () = signals::second() => Err(signals::cut_short()),

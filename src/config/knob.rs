@@ -28,6 +28,8 @@ pub enum Kind {
     Bool,
     /// An IP address.
     Address,
+    /// An IP address with a port.
+    SocketAddress,
     /// A whole number within bounds, counted in `unit`.
     Number {
         /// Smallest value.
@@ -151,6 +153,7 @@ impl Kind {
             Self::Text => "text".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Address => "an IP address".to_owned(),
+            Self::SocketAddress => "an address with a port such as 127.0.0.1:4001".to_owned(),
             Self::Number { min, max, unit: "" } => format!("a number from {min} to {max}"),
             Self::Number { min, max, unit } => format!("a number of {unit} from {min} to {max}"),
             Self::Choice(words) => match words.split_last() {

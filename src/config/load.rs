@@ -58,6 +58,10 @@ impl Resolved {
                 max_header_bytes: self.parsed("MAX_HEADER_LENGTH")?,
                 handshake_timeout: self.millis("ROWCAST_HANDSHAKE_TIMEOUT_MS")?,
                 max_body_bytes: self.parsed("ROWCAST_MAX_BODY_BYTES")?,
+                body_timeout: self.millis("ROWCAST_BODY_TIMEOUT_MS")?,
+                origins: self.origins()?,
+                admin: self.value("ROWCAST_ADMIN_ADDRESS").and_then(|text| text.parse().ok()),
+                tls: self.tls()?,
                 baggage_key: self.parsed("REQUEST_ID_BAGGAGE_KEY")?,
                 drain_timeout: self.millis("ROWCAST_DRAIN_TIMEOUT_MS")?,
                 drain_window: self.millis("ROWCAST_DRAIN_WINDOW_MS")?,
@@ -75,6 +79,7 @@ impl Resolved {
                 jwt_secret,
                 jwt_jwks,
                 jwks_url,
+                roles: self.list("ROWCAST_ALLOWED_ROLES"),
                 claim_validators: self.object("JWT_CLAIM_VALIDATORS")?,
                 limits: self.limits()?,
             },
@@ -245,8 +250,12 @@ impl Resolved {
     }
 
     fn secrets(&self, name: &str) -> Vec<Secret> {
-        let list = self.value(name).unwrap_or_default();
-        list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Secret::new).collect()
+        self.list(name).iter().map(|text| Secret::new(text.as_str())).collect()
+    }
+
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        let list = self.value(name).unwrap_or_default().split(',').map(str::trim);
+        list.filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }
 }
 

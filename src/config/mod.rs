@@ -12,6 +12,7 @@ pub mod env;
 mod error;
 pub mod knob;
 mod load;
+mod network;
 mod parse;
 mod resolve;
 mod settings;

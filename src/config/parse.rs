@@ -1,6 +1,6 @@
 //! Checks of values, and how far apart two names are.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{
     error::ConfigError,
@@ -23,6 +23,7 @@ fn accepts(kind: Kind, text: &str) -> bool {
         Kind::Text | Kind::List | Kind::Path => true,
         Kind::Bool => parse_bool(text).is_some(),
         Kind::Address => text.parse::<IpAddr>().is_ok(),
+        Kind::SocketAddress => text.parse::<SocketAddr>().is_ok(),
         Kind::Number { min, max, .. } => {
             text.parse::<u64>().is_ok_and(|number| (min..=max).contains(&number))
         }

@@ -52,6 +52,14 @@ pub struct ListenSettings {
     pub handshake_timeout: Duration,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
+    /// Time for a request to send it.
+    pub body_timeout: Duration,
+    /// Pages that may call; none for any.
+    pub origins: Vec<String>,
+    /// Where the admin API and the metrics are, if not where clients are.
+    pub admin: Option<SocketAddr>,
+    /// A certificate and its key, for TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Entry of `baggage` that names a request.
     pub baggage_key: String,
     /// Time that a shutdown may take.
@@ -88,6 +96,8 @@ pub struct TenantSettings {
     pub jwt_jwks: Option<Jwks>,
     /// Where further public keys are published.
     pub jwks_url: Option<JwksUrl>,
+    /// Roles that its tokens may name; none for all but dangerous ones.
+    pub roles: Vec<String>,
     /// Claims each token must have.
     pub claim_validators: Map<String, Value>,
     /// What its clients may do.

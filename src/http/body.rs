@@ -1,23 +1,32 @@
 //! Bodies of requests, read whole and within a limit.
 
+use std::error::Error;
+
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 
-use super::error::ApiError;
+use super::{error::ApiError, patience::Broken};
 
 /// The whole body. Reading stops at the limit.
 ///
 /// # Errors
 ///
-/// [`ApiError::BodyTooLarge`], or [`ApiError::BadRequest`] if it breaks off.
+/// [`ApiError::BodyTooLarge`], [`ApiError::BodyTooSlow`], or
+/// [`ApiError::BadRequest`] if it breaks off.
 pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     to_bytes(body, limit).await.map_err(|error| {
         let error = error.into_inner();
-        match error.is::<LengthLimitError>() {
-            true => ApiError::BodyTooLarge,
-            false => ApiError::BadRequest,
+        if error.is::<LengthLimitError>() {
+            return ApiError::BodyTooLarge;
         }
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+        let mut is_late = false;
+        while let Some(error) = cause {
+            is_late |= matches!(error.downcast_ref(), Some(Broken::Late));
+            cause = error.source();
+        }
+        if is_late { ApiError::BodyTooSlow } else { ApiError::BadRequest }
     })
 }
 

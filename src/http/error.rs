@@ -37,6 +37,9 @@ pub enum ApiError {
     /// A body above the limit.
     #[error("the body is too large")]
     BodyTooLarge,
+    /// A body that took too long.
+    #[error("the body took too long")]
+    BodyTooSlow,
     /// Fields with wrong values: what `errors` shows.
     #[error("some fields are wrong")]
     Fields(Value),
@@ -54,6 +57,7 @@ impl IntoResponse for ApiError {
             Self::NotAcceptable => phrase(StatusCode::NOT_ACCEPTABLE),
             Self::BadRequest => phrase(StatusCode::BAD_REQUEST),
             Self::BodyTooLarge => phrase(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::BodyTooSlow => phrase(StatusCode::REQUEST_TIMEOUT),
             Self::Forbidden => StatusCode::FORBIDDEN.into_response(),
             Self::TenantNotFound => says(StatusCode::UNAUTHORIZED, "Tenant not found in database"),
             Self::NoSuchResource => says(StatusCode::NOT_FOUND, "not found"),

@@ -1,4 +1,5 @@
-//! Accepts connections: bounded in number, patient for a bounded time.
+//! Accepts connections: bounded in number, patient for a bounded time, with TLS
+//! or without.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,17 +8,21 @@ use axum::{
     body::Body,
     http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION},
 };
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tower_service::Service as _;
 
-use super::metrics::DoorMetrics;
+use super::{metrics::DoorMetrics, patience::Timed, stream::Stream, tls::Tls};
 use crate::{runtime::Stages, telemetry::reason};
 
 /// The least that hyper needs for a request's head.
@@ -30,8 +35,13 @@ pub struct Config {
     pub max_connections: usize,
     /// Bytes of a request's head.
     pub max_header_bytes: usize,
-    /// Time for a connection to send a request's head.
+    /// Time for a connection to greet with TLS, and to send a request's head,
+    /// the next one too.
     pub handshake_timeout: Duration,
+    /// Time for a request to send its body.
+    pub body_timeout: Duration,
+    /// The certificate; none for no TLS.
+    pub tls: Option<Tls>,
     /// Where connections are counted.
     pub metrics: DoorMetrics,
 }
@@ -50,7 +60,8 @@ pub async fn serve(listener: TcpListener, router: Router, config: Config, stages
             accepted = accept(&listener, &seats, metrics) => accepted,
             () = stages.doors.started() => return,
         };
-        let serving = connection(stream, peer, seat, http.clone(), router.clone(), stages.clone());
+        let way = Way { http: http.clone(), router: router.clone(), config: config.clone() };
+        let serving = connection(stream, peer, seat, way, stages.clone());
         stages.doors.spawn("connection", serving);
     }
 }
@@ -98,15 +109,22 @@ impl Drop for Seat {
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: Peer,
-    seat: Seat,
+/// How connections are served.
+struct Way {
     http: http1::Builder,
     router: Router,
-    stages: Stages,
-) {
+    config: Config,
+}
+
+async fn connection(stream: TcpStream, peer: Peer, seat: Seat, way: Way, stages: Stages) {
     let Stages { work, doors, .. } = stages;
+    let Way { http, router, config } = way;
+    let stream = tokio::select! {
+        greeted = greet(stream, &config) => greeted,
+        () = doors.started() => return,
+    };
+    let Some(stream) = stream else { return };
+    let body_timeout = config.body_timeout;
     let seat = Arc::new(seat);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut router = router.clone();
@@ -115,7 +133,11 @@ async fn connection(
         request.extensions_mut().insert(peer);
         let work = work.clone();
         async move {
-            let mut response = router.call(request.map(Body::new)).await?;
+            let request = request.map(|body| match body.is_end_stream() {
+                true => Body::empty(),
+                false => Body::new(Timed::new(body, body_timeout)),
+            });
+            let mut response = router.call(request).await?;
             if work.is_draining() {
                 part(&mut response);
             }
@@ -134,6 +156,19 @@ async fn connection(
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
+    }
+}
+
+/// The stream to speak HTTP over; none if the client does not manage TLS.
+async fn greet(stream: TcpStream, config: &Config) -> Option<Stream> {
+    let Some(tls) = &config.tls else { return Some(Stream::Plain(stream)) };
+    match timeout(config.handshake_timeout, Box::pin(tls.accept(stream))).await {
+        Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            tracing::debug!(error = reason(&error), "no TLS with a client");
+            None
+        }
+        Err(_) => None,
     }
 }
 

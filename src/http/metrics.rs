@@ -19,6 +19,7 @@ use crate::{
     runtime::clock,
     session::metrics::ENDPOINT,
     telemetry::Registry,
+    tenants::Tenant,
 };
 
 use super::{State, error::ApiError};
@@ -44,16 +45,22 @@ struct Upgrade {
     serializer: &'static str,
 }
 
-impl DoorMetrics {
-    /// Adds the numbers to a registry.
-    pub fn register(registry: &mut Registry) -> Self {
+impl Default for DoorMetrics {
+    fn default() -> Self {
         let bounds = || Histogram::new([1.0, 10.0, 100.0, 500.0, 1000.0, 5000.0, 10_000.0]);
-        let metrics = Self {
+        Self {
             accepted: Counter::default(),
             active: Gauge::default(),
             most: Gauge::default(),
             upgrades: Family::new_with_constructor(bounds as fn() -> Histogram),
-        };
+        }
+    }
+}
+
+impl DoorMetrics {
+    /// Adds the numbers to a registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
         let (accepted, active) = (metrics.accepted.clone(), metrics.active.clone());
         registry.register("phoenix_connections", "Connections that were accepted", accepted);
         registry.register("phoenix_connections_active", "Open connections", active);
@@ -103,15 +110,23 @@ impl Guard {
 
     /// Whether a request may pass.
     pub fn admits(&self, headers: &HeaderMap) -> bool {
-        let authorization = headers.get(header::AUTHORIZATION);
-        let token = authorization
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let Some(token) = token else { return false };
         let now = clock::unix_seconds();
-        let token = jwt::clean(token);
-        !self.refused.contains(&token)
-            && self.keys.iter().any(|keys| keys.verify_operator(&token, now).is_ok())
+        self.token(headers).is_some_and(|token| {
+            self.keys.iter().any(|keys| keys.verify_operator(&token, now).is_ok())
+        })
+    }
+
+    /// Whether a request may pass that clients of `tenant` may make too.
+    pub fn admits_client(&self, headers: &HeaderMap, tenant: &Tenant) -> bool {
+        self.admits(headers)
+            || self.token(headers).is_some_and(|token| tenant.verify(&token).is_ok())
+    }
+
+    /// A request's token, unless it is refused.
+    fn token(&self, headers: &HeaderMap) -> Option<String> {
+        let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let token = jwt::clean(authorization.strip_prefix("Bearer ")?);
+        (!self.refused.contains(&token)).then_some(token)
     }
 }
 

@@ -18,10 +18,14 @@ pub mod listener;
 mod media;
 pub mod metrics;
 pub mod openapi;
+pub mod origin;
+mod patience;
 pub mod rate;
 pub mod request_id;
 pub mod site;
+mod stream;
 pub mod tenants;
+pub mod tls;
 pub mod websocket;
 
 use std::{sync::Arc, time::Duration};
@@ -39,6 +43,7 @@ use self::{
     health::Readiness,
     inspector::Page,
     metrics::{DoorMetrics, MetricsPage},
+    origin::Origins,
     site::Site,
     tenants::Admin,
 };
@@ -86,26 +91,57 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// The entry of `baggage` that names a request.
     pub baggage_key: String,
+    /// Pages that may call.
+    pub origins: Origins,
 }
 
-/// All routes.
+/// All routes, for one port.
 pub fn router(state: Arc<State>) -> Router {
-    let socket = Router::new().route("/websocket", any(websocket::upgrade));
-    let api = calls(&state).route("/openapi", get(openapi::document));
-    let gateway =
-        Router::new().route("/websocket", any(websocket::upgrade)).nest("/api", api.clone());
-    let routes = Router::new()
-        .nest("/socket", socket)
-        .nest("/api", api.merge(tenants::routes(Arc::clone(&state))))
-        .nest("/realtime/v1", gateway)
-        .nest("/chat/v1", chat::routes(&state))
+    let routes = clients(&state).merge(operators(&state));
+    finish(with_pages(routes, &state.pages), state)
+}
+
+/// The routes of clients and those of operators, for a port each.
+pub fn routers(state: Arc<State>) -> [Router; 2] {
+    let clients = finish(with_pages(clients(&state), &state.pages), Arc::clone(&state));
+    let operators =
+        operators(&state).merge(signs_of_life()).fallback(|| async { ApiError::NotFound });
+    [clients, finish(operators, state)]
+}
+
+fn finish(routes: Router<Arc<State>>, state: Arc<State>) -> Router {
+    routes
+        .layer(from_fn(origin::guard_pages))
+        .layer(from_fn_with_state(state.config.origins.clone(), origin::check))
+        .with_state(state)
+}
+
+fn operators(state: &Arc<State>) -> Router<Arc<State>> {
+    Router::new()
+        .nest("/api", tenants::routes(Arc::clone(state)))
+        .route("/metrics", get(metrics::page))
+}
+
+fn signs_of_life() -> Router<Arc<State>> {
+    Router::new()
         .route("/healthcheck", get(health::healthcheck))
         .route("/ready", get(health::ready))
-        .route("/metrics", get(metrics::page))
+}
+
+fn clients(state: &Arc<State>) -> Router<Arc<State>> {
+    let socket = Router::new().route("/websocket", any(websocket::upgrade));
+    let api = calls(state).route("/openapi", get(openapi::document));
+    let gateway =
+        Router::new().route("/websocket", any(websocket::upgrade)).nest("/api", api.clone());
+    Router::new()
+        .nest("/socket", socket)
+        .nest("/api", api)
+        .nest("/realtime/v1", gateway)
+        .nest("/chat/v1", chat::routes(state))
+        .merge(signs_of_life())
         .route("/swaggerui", get(openapi::to_page))
         .route("/swaggerui/", get(openapi::page))
-        .route("/swaggerui/{*file}", get(openapi::page_file));
-    with_pages(routes, &state.pages).with_state(state)
+        .route("/swaggerui/{*file}", get(openapi::page_file))
 }
 
 fn with_pages<S: Clone + Send + Sync + 'static>(routes: Router<S>, pages: &Pages) -> Router<S> {

@@ -262,7 +262,9 @@ fn file(path: &str) -> Response {
         Ok(Some(file)) => {
             let kind = HeaderValue::from_str(&file.content_type).ok();
             let mut response = file.bytes.into_owned().into_response();
-            response.headers_mut().extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+            if let Some(kind) = kind {
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+            }
             response
         }
         Ok(None) => ApiError::NotFound.into_response(),

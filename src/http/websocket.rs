@@ -18,10 +18,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -45,6 +42,7 @@ use super::{
     State, error,
     handshake::{self, Accepted, Refused},
     listener::ConnectionSeat,
+    stream::Stream,
 };
 
 /// Most messages are small; a large read buffer is memory of every idle socket.
@@ -134,8 +132,8 @@ async fn serve(
     _seat: Option<ConnectionSeat>,
 ) {
     let Ok(upgraded) = pending.await else { return };
-    // The plain stream, without the layers that HTTP needed.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    // The stream itself, without the layers that HTTP needed.
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(max_message))
@@ -150,7 +148,7 @@ async fn serve(
 }
 
 /// A WebSocket as the session sees it.
-struct WebSocket(WebSocketStream<TcpStream>);
+struct WebSocket(WebSocketStream<Stream>);
 
 impl Transport for WebSocket {
     async fn receive(&mut self) -> Incoming {

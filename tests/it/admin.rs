@@ -41,6 +41,16 @@ async fn only_operators_may_look() {
     assert_eq!((answer.status, answer.json()), (404, json!({ "message": "not found" })));
     let health = admin(&world, "GET", &format!("{TENANT}/health"), &Value::Null).await.json();
     assert_eq!(health["data"]["db_connected"], true);
+
+    // A container's health check has the public key, and asks for no body.
+    let health = async |tenant: &str, key: &str| {
+        let (path, key) = (format!("/api/tenants/{tenant}/health"), format!("Bearer {key}"));
+        world.server.call("HEAD", &path, &[("Authorization", &key)], &[]).await.unwrap().status
+    };
+    assert_eq!(health("realtime-dev", &token("anon")).await, 200);
+    assert_eq!(health("realtime-dev", "nonsense").await, 403);
+    assert_eq!(health("nobody", &token("anon")).await, 403, "who is there is for operators");
+    assert_eq!(health("nobody", &signed(json!({}))).await, 404);
 }
 
 #[tokio::test]

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_happened() {
-        let columns = json!([{ "name": "id", "type": "int8" }, { "name": "title", "type": "text" }]);
+        let columns =
+            json!([{ "name": "id", "type": "int8" }, { "name": "title", "type": "text" }]);
         let mut change = json!({
             "schema": "public", "table": "todos", "commit_timestamp": "2026-01-02T03:04:05.678Z",
             "type": "UPDATE", "columns": columns, "errors": null,

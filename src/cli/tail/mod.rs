@@ -112,26 +112,15 @@ struct Tail {
 impl Tail {
     fn new(args: Args) -> Result<Self, Failure> {
         let resolved = Resolved::read(&Env, &Overrides::default())?;
-        let (url, host) = match &args.url {
-            Some(url) => (socket::address(url).map_err(wrong_url)?, None),
-            None => {
-                let port = resolved.value("PORT").unwrap_or_default();
-                let local = format!("http://127.0.0.1:{port}");
-                let name = resolved.value("SELF_HOST_TENANT_NAME").map(str::to_owned);
-                (socket::address(&local).map_err(wrong_url)?, name)
-            }
-        };
+        let mut host = None;
+        let mut server = args.url.clone().unwrap_or_default();
+        if args.url.is_none() {
+            server = format!("http://127.0.0.1:{}", resolved.value("PORT").unwrap_or_default());
+            host = resolved.value("SELF_HOST_TENANT_NAME").map(str::to_owned);
+        }
+        let url = socket::address(&server).map_err(|error| wrong_url(&error))?;
         let binding = binding(&args);
-        let key = match args.token {
-            Some(token) => Key::Given(Secret::new(token)),
-            None => {
-                let role = args.as_role.unwrap_or_else(|| {
-                    let role = if args.sub.is_some() { "authenticated" } else { "service_role" };
-                    role.to_owned()
-                });
-                Key::Made { secret: token::configured()?, role, sub: args.sub }
-            }
-        };
+        let key = Key::of(args.token, args.as_role, args.sub)?;
         Ok(Self { url, host, key, binding, json: args.json, wanted: args.count })
     }
 
@@ -244,13 +233,28 @@ impl Tail {
                 }
                 None
             }
-            "phx_error" | "phx_close" => Some(End::Lost("the server closed the channel".to_owned())),
+            "phx_error" | "phx_close" => {
+                Some(End::Lost("the server closed the channel".to_owned()))
+            }
             _ => None,
         }
     }
 }
 
 impl Key {
+    fn of(
+        token: Option<String>,
+        role: Option<String>,
+        sub: Option<String>,
+    ) -> Result<Self, Failure> {
+        if let Some(token) = token {
+            return Ok(Self::Given(Secret::new(token)));
+        }
+        let usual = if sub.is_some() { "authenticated" } else { "service_role" };
+        let role = role.unwrap_or_else(|| usual.to_owned());
+        Ok(Self::Made { secret: token::configured()?, role, sub })
+    }
+
     fn token(&self) -> Result<Secret, Failure> {
         match self {
             Self::Given(token) => Ok(token.clone()),
@@ -282,7 +286,7 @@ fn binding(args: &Args) -> Value {
     binding
 }
 
-fn wrong_url(error: SocketError) -> Failure {
+fn wrong_url(error: &SocketError) -> Failure {
     Failure::new(format!("{error}."), "name it like http://host:4000 or https://project.example.")
 }
 
@@ -306,7 +310,8 @@ mod tests {
     fn a_binding_is_as_clients_write_it() {
         let plain = json!({ "event": "*", "schema": "public", "table": "todos" });
         assert_eq!(parse(&["todos"]), plain);
-        let words = ["shop.orders", "--event", "Insert", "--filter", "id=gt.7", "--filter", "a=eq.1"];
+        let words =
+            ["shop.orders", "--event", "Insert", "--filter", "id=gt.7", "--filter", "a=eq.1"];
         let wanted = json!({ "event": "INSERT", "schema": "shop", "table": "orders",
             "filter": "id=gt.7,a=eq.1" });
         assert_eq!(parse(&words), wanted);

@@ -47,18 +47,15 @@ pub async fn look(url: &str, tls: Tls) -> Result<Vec<Look>, LookError> {
 async fn all(servers: &Servers) -> RedisResult<Vec<Look>> {
     let config = servers.config();
     let mut looks = Vec::new();
-    match servers.map().await? {
-        Some((_, masters)) => {
-            for info in masters {
-                let mut connection = servers.connect(&info, &config).await?;
-                looks.push(ask(&mut connection, info.addr().to_string()).await?);
-            }
-        }
-        None => {
-            let (mut connection, info) = servers.reach("", &config).await?;
+    if let Some((_, masters)) = servers.map().await? {
+        for info in masters {
+            let mut connection = servers.connect(&info, &config).await?;
             looks.push(ask(&mut connection, info.addr().to_string()).await?);
         }
+        return Ok(looks);
     }
+    let (mut connection, info) = servers.reach("", &config).await?;
+    looks.push(ask(&mut connection, info.addr().to_string()).await?);
     Ok(looks)
 }
 

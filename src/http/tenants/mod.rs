@@ -15,7 +15,7 @@ use std::{
 use axum::{
     Router,
     extract::{self, Request},
-    http::{HeaderValue, StatusCode, header::LOCATION},
+    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -97,9 +97,9 @@ pub(super) fn routes(state: Arc<State>) -> Router<Arc<State>> {
         .route("/tenants", get(list))
         .route("/tenants/{id}", get(show).put(change).patch(change))
         .route("/tenants/{id}/reload", post(reload))
+        .layer(middleware::from_fn_with_state(state, admit))
         .route("/tenants/{id}/health", get(health))
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
-        .layer(middleware::from_fn_with_state(state, admit))
 }
 
 /// Operators only.
@@ -216,13 +216,14 @@ pub(super) async fn reload(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/tenants/{id}/health`.
+/// `GET /api/tenants/{id}/health`. The tenant's own clients may ask too: health
+/// checks of containers come with their public key.
 #[utoipa::path(
     get, path = "/api/tenants/{id}/health", tag = "tenants", summary = "Whether a tenant is served",
     params(("id" = String, Path, description = "The tenant's `external_id`")),
     responses(
         (status = 200, description = "How it is"),
-        (status = 403, description = "No operator's token"),
+        (status = 403, description = "Neither an operator's token nor one of the tenant's clients"),
         (status = 404, description = "No such tenant", body = crate::http::openapi::Message),
     ),
     security(("operator" = [])),
@@ -230,8 +231,14 @@ pub(super) async fn reload(
 pub(super) async fn health(
     extract::State(state): extract::State<Arc<State>>,
     extract::Path(id): Id,
+    headers: HeaderMap,
 ) -> Answer {
-    let services = find(&state, &id)?;
+    let guard = &state.admin.guard;
+    let services = match state.directory.named(&id) {
+        Some(services) if guard.admits_client(&headers, &services.tenant) => services,
+        None if guard.admits(&headers) => return Err(ApiError::NoSuchResource),
+        _ => return Err(ApiError::Forbidden),
+    };
     let connected = state.admin.database_answers().await;
     let body = json!({ "data": {
         "healthy": connected,

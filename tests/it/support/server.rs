@@ -50,6 +50,19 @@ impl Answer {
 impl Server {
     /// Serves the database `postgres` with these settings beside the usual ones.
     pub async fn start(postgres: &Postgres, env: &[(&str, &str)]) -> Self {
+        let mut server = Self::with(postgres, env);
+        server.resume().await;
+        server
+    }
+
+    /// The same for a server that does not answer plain requests.
+    pub async fn start_without_looking(postgres: &Postgres, env: &[(&str, &str)]) -> Self {
+        let mut server = Self::with(postgres, env);
+        server.spawn().await;
+        server
+    }
+
+    fn with(postgres: &Postgres, env: &[(&str, &str)]) -> Self {
         let port = postgres.config().port;
         let usual = [
             ("PORT", "0"),
@@ -67,19 +80,25 @@ impl Server {
             all.retain(|(known, _)| known != name);
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
-        let mut server = Self {
+        Self {
             child: None,
             address: String::new(),
             env: all,
             lines: Arc::default(),
             readers: Vec::new(),
-        };
-        server.resume().await;
-        server
+        }
     }
 
     /// Starts it again on the same port after [`Server::kill9`] or [`Server::stop`].
     pub async fn resume(&mut self) {
+        self.spawn().await;
+        eventually("the server is healthy", async || {
+            (self.get("/healthcheck", &[]).await?.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    async fn spawn(&mut self) {
         assert!(self.child.is_none(), "already running");
         let before = self.lines.lock().unwrap().len();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
@@ -100,10 +119,6 @@ impl Server {
                 let (_, address) = line.split_once("Listening on ")?;
                 Some(address.trim().to_owned())
             })
-        })
-        .await;
-        eventually("the server is healthy", async || {
-            (self.get("/healthcheck", &[]).await?.status == 200).then_some(())
         })
         .await;
     }
@@ -148,7 +163,8 @@ impl Server {
         self.signal(if hang { "-STOP" } else { "-CONT" });
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends it a signal, such as `-HUP`.
+    pub fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
