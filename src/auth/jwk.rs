@@ -30,6 +30,11 @@ impl Key {
         can.then(|| self.only.is_none_or(|only| only == algorithm))
     }
 
+    /// Whether whoever can verify with it can sign with it, too.
+    pub(super) fn is_secret(&self) -> bool {
+        self.algorithms == HMAC
+    }
+
     /// Reads a key; the error says what is wrong with it.
     pub(super) fn parse(entry: &Value) -> Result<Self, &'static str> {
         // A list would do for serde: the members in their order.

@@ -113,6 +113,11 @@ impl Jwks {
         self.keys.is_empty()
     }
 
+    /// Whether one of the keys is a shared secret, which also signs.
+    pub fn has_secret(&self) -> bool {
+        self.keys.iter().any(Key::is_secret)
+    }
+
     /// The keys that were left out.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped

@@ -14,12 +14,16 @@ mod chat;
 mod config;
 mod connect;
 mod dev;
+mod doctor;
 mod failure;
 mod migrate;
 mod screen;
 mod serve;
+mod shell;
 mod signals;
+mod socket;
 mod sql;
+mod tail;
 mod token;
 
 pub use self::failure::Failure;
@@ -51,27 +55,39 @@ enum Command {
     Dev(dev::Args),
     /// Run the server, set up by environment variables
     Serve(serve::Args),
+    /// Look whether the database, Redis and the settings are as they should be
+    Doctor(doctor::Args),
     /// Install the SQL objects in the database and say what was done
     Migrate(migrate::Args),
     /// Look at the chat's shards, and move rooms between them
     Chat(chat::Args),
+    /// Watch the changes of a table, as a user sees them
+    Tail(tail::Args),
     /// Make a key for a client
     Token(token::Args),
     /// Run SQL in the database of rowcast dev, for want of psql
     Sql(sql::Args),
     /// Look at the settings
     Config(config::Args),
+    /// Print what a shell needs to complete commands
+    Completions(shell::Completions),
+    /// Print the manual page
+    Man(shell::Man),
+}
+
+/// The whole command line, with the settings in the help of `serve`.
+fn line() -> clap::Command {
+    let help = tables::help();
+    Cli::command()
+        .mut_subcommand("serve", |serve| serve.after_long_help(help))
+        .mut_subcommand("dev", |dev| {
+            dev.after_help("The variables of rowcast serve --help apply as well.")
+        })
 }
 
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
-    let help = tables::help();
-    let command = Cli::command()
-        .mut_subcommand("serve", |serve| serve.after_long_help(help))
-        .mut_subcommand("dev", |dev| {
-            dev.after_help("The variables of rowcast serve --help apply as well.")
-        });
-    let parsed = command.try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let parsed = line().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
     let command = match parsed {
         Ok(cli) => cli.command,
         Err(error) => {
@@ -93,7 +109,14 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => {
+            shell::completions(&args, line());
+            Ok(())
+        }
+        Command::Man(args) => shell::man(&args, line()),
+        Command::Tail(args) => block_on(tail::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Chat(args) => block_on(chat::run(args)),
         Command::Migrate(args) => block_on(migrate::run(args)),
         Command::Sql(args) => block_on(sql::run(args)),

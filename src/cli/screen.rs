@@ -15,6 +15,8 @@ pub(super) const FAINT: Style = Style::new().dimmed();
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 /// Failure.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What may become a failure.
+pub(super) const WORRY: Style = AnsiColor::Yellow.on_default().bold();
 /// Something to copy or to open.
 pub(super) const VALUE: Style = AnsiColor::Cyan.on_default();
 

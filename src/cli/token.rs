@@ -99,7 +99,7 @@ pub(super) fn mint(
 }
 
 /// The secret in force, or else that of `rowcast dev` in this folder.
-fn configured() -> Result<Secret, Failure> {
+pub(super) fn configured() -> Result<Secret, Failure> {
     Resolved::read(&Env, &Overrides::default())?
         .jwt_secret()
         .or_else(|missing| dev::stored_secret().ok_or(missing))

@@ -12,6 +12,7 @@
 mod link;
 mod links;
 mod log;
+mod look;
 mod moves;
 mod servers;
 mod slots;
@@ -35,7 +36,11 @@ use crate::{
 };
 
 use self::{link::Link, links::Links, servers::Servers};
-pub use self::{log::Log, tls::Tls};
+pub use self::{
+    log::Log,
+    look::{Look, LookError, look},
+    tls::Tls,
+};
 use super::{
     Bus, Envelope, Handler, Interest, Metrics, NodeId, Refused, envelope, interest::Times,
     queue::Queue,

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{
     chat_schema::{self, Chat},
-    ledger::{Set, apply, at, names, versions},
+    ledger::{self, Set, apply, at, names},
     partitions,
 };
 use crate::postgres::{
@@ -156,6 +156,11 @@ impl MigrateError {
     }
 }
 
+/// The versions of all migrations of the schema, in their order.
+pub fn versions() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|(name, _)| *name)
+}
+
 /// Installs what is missing and says what it did.
 ///
 /// # Errors
@@ -216,7 +221,7 @@ async fn install(client: &mut pg::Client, options: &Options) -> Result<Report, M
 
     let applied = apply(&transaction, &SET, &mut report).await?;
     transaction.batch_execute(GRANTS).await.map_err(at("grants.sql"))?;
-    report.granted = names(&transaction, &versions(SET.table))
+    report.granted = names(&transaction, &ledger::versions(SET.table))
         .await?
         .into_iter()
         .filter(|version| !applied.contains(version))

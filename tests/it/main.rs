@@ -20,6 +20,7 @@ mod connection_lifecycle;
 #[cfg(feature = "fuzzing")]
 mod corpus;
 mod delivery;
+mod doctor;
 mod doors;
 mod hostile;
 mod least_privilege;
@@ -39,6 +40,7 @@ mod rooms;
 mod sslmode;
 mod stopping;
 mod support;
+mod tail;
 mod tidy;
 mod token_handling;
 mod waiting_joins;
