@@ -1,8 +1,6 @@
 //! What operators do where there are many tenants: the control database is
 //! changed, then this server's project follows, then the other servers' do.
 
-use std::sync::Arc;
-
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
@@ -12,17 +10,12 @@ use crate::{
     http::tenants::{Doing, Health, Operator, Stored, Trouble, answers},
     telemetry::reason,
     tenants::{
-        Tenant,
         record::Request,
         store::{PutError, StoreError},
     },
 };
 
 impl Operator for Projects {
-    fn tenant(&self, id: &str) -> Option<Arc<Tenant>> {
-        self.running(id).map(|project| Arc::clone(&project.services.tenant))
-    }
-
     fn list(&self) -> Doing<'_, Vec<Value>> {
         async move { Box::pin(self.cache.store().list()).await.map_err(|error| trouble(&error)) }
             .boxed()

@@ -43,6 +43,21 @@ pub enum Absent {
 }
 
 impl Directory {
+    /// The tenant of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`].
+    pub async fn named(&self, name: &str) -> Result<Arc<Services>, Absent> {
+        match self {
+            Self::One { services, .. } if *services.tenant.name == *name => {
+                Ok(Arc::clone(services))
+            }
+            Self::One { .. } => Err(Absent::Unknown),
+            Self::Many(tenants) => tenants.find(name).await,
+        }
+    }
+
     /// The tenant that a request's host names.
     ///
     /// # Errors

@@ -45,8 +45,8 @@ async fn metrics_count_what_happens() {
     let authorization = format!("Bearer {}", signed(json!({})));
     let expected = [
         "realtime_connections_connected{tenant=\"realtime-dev\"} 1",
-        "realtime_channel_joins_total{tenant=\"realtime-dev\"} 1",
-        "realtime_channel_error_total{tenant=\"realtime-dev\",code=\"Unauthorized\"} 1",
+        "realtime_channel_joins{tenant=\"realtime-dev\"} 1",
+        "realtime_channel_error{tenant=\"realtime-dev\",code=\"Unauthorized\"} 1",
         "realtime_replication_up{tenant=\"realtime-dev\"} 1",
         "realtime_replication_changes_total{tenant=\"realtime-dev\"} 1",
     ];

@@ -15,11 +15,8 @@ use uuid::Uuid;
 
 use super::{Doing, Health, Operator, Stored, Trouble, record::Record};
 use crate::{
-    postgres::pool::Pool,
-    replication::status::Handle,
-    runtime::clock,
-    session::Services,
-    tenants::{Tenant, Terms},
+    postgres::pool::Pool, replication::status::Handle, runtime::clock, session::Services,
+    tenants::Terms,
 };
 
 /// The database may take this long to say that it is there.
@@ -97,10 +94,6 @@ pub async fn answers(pool: &Pool) -> bool {
 }
 
 impl Operator for One {
-    fn tenant(&self, id: &str) -> Option<Arc<Tenant>> {
-        self.known(id).ok().map(|()| Arc::clone(&self.services.tenant))
-    }
-
     fn list(&self) -> Doing<'_, Vec<Value>> {
         ready(Ok(vec![self.resource(&self.record())])).boxed()
     }
