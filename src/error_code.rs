@@ -43,8 +43,12 @@ codes! {
     ConnectionRateLimitReached,
     /// The database has no connection left.
     DatabaseLackOfConnections,
+    /// A query of the server's own that failed.
+    ErrorRunningQuery,
     /// An upgrade refused for another reason.
     ErrorConnectingToWebsocket,
+    /// A request, or a connection, that the server could not serve.
+    HttpServerError,
     /// No connection was free for a check.
     IncreaseConnectionPool,
     /// A join field of a wrong type; the join goes on.
@@ -61,6 +65,8 @@ codes! {
     MalformedJWT,
     /// A frame that was dropped.
     MalformedWebSocketMessage,
+    /// SQL objects that could not be installed.
+    MigrationsFailedToRun,
     /// No partition of `realtime.messages` for today.
     MissingPartition,
     /// Too many messages a second.
@@ -79,28 +85,52 @@ codes! {
     RealtimeDisabledForTenant,
     /// A check that took too long.
     QueryCanceled,
+    /// Other servers that cannot be reached, or do not keep up.
+    RealtimeNodeDisconnected,
     /// The server is shutting down.
     RealtimeRestarting,
+    /// A stream of the log that broke.
+    ReplicationConnectionDown,
+    /// A slot that another process reads.
+    ReplicationSlotBeingUsed,
+    /// A slot that could not be looked after.
+    ReplicationSlotCheckSkipped,
+    /// What a slot holds back that could not be looked up.
+    ReplicationSlotLagCheckSkipped,
+    /// A slot that held back too much and was dropped.
+    ReplicationSlotLagTooHigh,
+    /// A slot that is of no use any more.
+    ReplicationSlotNotAlive,
     /// A policy that raised.
     RlsPolicyError,
     /// A client that does not read fast enough.
     SlowClient,
+    /// A stream of the log that could not be started.
+    StartReplicationFailed,
     /// No such tenant.
     TenantNotFound,
     /// A join without a topic name.
     TopicNameRequired,
     /// No permission to read from the topic.
     Unauthorized,
+    /// No connection for a piece of work.
+    UnableCheckoutConnection,
     /// A broadcast of the database that was dropped.
     UnableToBroadcastChanges,
     /// The database cannot be reached.
     UnableToConnectToProject,
+    /// The database cannot be reached by whoever looks after it.
+    UnableToConnectToTenantDatabase,
     /// A broadcast that was not stored.
     UnableToHandleBroadcast,
     /// A replay that was refused or failed.
     UnableToReplayMessages,
     /// A subscription that failed.
     UnableToSubscribeToPostgres,
+    /// Whose status others could not be told.
+    UnableToTrackPresence,
+    /// Work that did not end in time.
+    UnhandledProcessMessage,
     /// Anything else in a join.
     UnknownErrorOnChannel,
     /// A presence event that is neither track nor untrack.

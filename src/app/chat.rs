@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{cluster::Streams, janitor as upkeep, pool_of, stream};
+use super::{
+    build::{janitor as upkeep, pool_of, stream},
+    shared::Shared,
+};
 use crate::{
     authorization::{self, Authorizer},
     chat::{self, Chat, Pushes, Shards, Status},
@@ -11,13 +14,13 @@ use crate::{
     hub::topics::Hub,
     postgres::pool::Pool,
     replication::{self, Publication},
-    runtime::Drain,
+    runtime::{Drain, Stages},
     session::{Policies, TenantMetrics},
-    telemetry::Registry,
     tenants::{Tenant, janitor},
 };
 
 /// The chat and who is asked about its rooms.
+#[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) chat: Chat,
     /// By shard; empty for the tenant's database alone.
@@ -30,7 +33,7 @@ impl Rooms {
         hub: &Arc<Hub>,
         tenant: &Arc<Tenant>,
         drain: &Drain,
-        registry: &mut Registry,
+        metrics: &chat::Metrics,
         pool: &Pool,
         status: Arc<Status>,
     ) -> Self {
@@ -45,7 +48,7 @@ impl Rooms {
             true => Shards::one(pool.clone()),
             false => Shards::spread(pools),
         };
-        let series = chat::Metrics::register(registry).tenant(&tenant.name);
+        let series = metrics.tenant(&tenant.name);
         let (hub, tenant) = (Arc::clone(hub), Arc::clone(tenant));
         let chat = Chat::new(settings.chat, shards, hub, tenant, drain.clone(), series, status);
         Self { chat, authorizers }
@@ -57,13 +60,7 @@ impl Rooms {
     }
 
     /// Starts what each shard has of its own.
-    pub(super) fn stream(
-        &self,
-        settings: &Settings,
-        drain: &Drain,
-        streams: &Streams,
-        janitors: &janitor::Metrics,
-    ) {
+    pub(super) fn stream(&self, settings: &Settings, shared: &Shared, stages: &Stages) {
         if settings.chat.mode == chat::Mode::Off {
             return;
         }
@@ -78,10 +75,12 @@ impl Rooms {
                 publications: vec![Publication::of_the_user(publication)],
                 ..stream(settings)
             };
-            streams.spawn(config, Pushes::new(self.chat.clone(), shard));
+            let sink = Pushes::new(self.chat.clone(), shard);
+            shared.nodes.read(config, sink, stages, &shared.families.streams);
             if let Some(config) = upkeep(settings) {
                 let config = janitor::Config { connect: connect.clone(), tenant: whose, ..config };
-                janitor::spawn(config, drain, janitors);
+                let handle = janitor::Handle::default();
+                janitor::spawn(config, &handle, &stages.work, &shared.families.janitors);
             }
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     chat,
     config::Settings,
+    error_code::ErrorCode,
     postgres::session::{self, SessionConfig, SessionError},
     runtime::{Drain, backoff::Backoff},
     telemetry::reason,
@@ -57,9 +58,12 @@ pub(super) async fn prepare(
     if !settings.database.auto_migrate {
         return Ok(());
     }
-    match Box::pin(measured(settings, metrics)).await {
+    match Box::pin(install(settings, metrics)).await {
         Err(error) if error.is_transient() => {
-            tracing::warn!(error = reason(&error), "the database is not ready, trying again");
+            tracing::warn!(
+                code = %ErrorCode::MigrationsFailedToRun, error = reason(&error),
+                "the database is not ready, trying again"
+            );
             let (settings, signal, metrics) = (settings.clone(), drain.clone(), metrics.clone());
             drain.spawn("migrations", async move {
                 tokio::select! {
@@ -69,7 +73,7 @@ pub(super) async fn prepare(
             });
             Ok(())
         }
-        done => done,
+        done => done.map(|_| ()),
     }
 }
 
@@ -77,31 +81,47 @@ async fn keep_trying(settings: &Settings, metrics: &Metrics) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
         tokio::time::sleep(backoff.pause()).await;
-        match Box::pin(measured(settings, metrics)).await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(error = reason(&error), "cannot install the SQL objects"),
+        match Box::pin(install(settings, metrics)).await {
+            Ok(_) => return,
+            Err(error) => {
+                let error = reason(&error);
+                tracing::warn!(
+                    code = %ErrorCode::MigrationsFailedToRun, error,
+                    "cannot install the SQL objects"
+                );
+            }
         }
     }
 }
 
-async fn measured(settings: &Settings, metrics: &Metrics) -> Result<(), DatabaseError> {
+/// Installs the SQL in the database of the settings, and says how many
+/// migrations it has then.
+///
+/// # Errors
+///
+/// [`DatabaseError`].
+pub(super) async fn install(
+    settings: &Settings,
+    metrics: &Metrics,
+) -> Result<usize, DatabaseError> {
     let begun = Instant::now();
     let outcome = Box::pin(migrate(settings)).await;
     match &outcome {
-        Ok(()) => metrics.migrated(begun.elapsed()),
+        Ok(_) => metrics.migrated(begun.elapsed()),
         Err(DatabaseError::Migrate(error)) => metrics.not_migrated(error),
         Err(DatabaseError::Connect(_) | DatabaseError::Shard(_)) => {}
     }
     outcome
 }
 
-async fn migrate(settings: &Settings) -> Result<(), DatabaseError> {
+async fn migrate(settings: &Settings) -> Result<usize, DatabaseError> {
     let session = SessionConfig::new("rowcast_migrations");
     let client = session::connect(&settings.database.connect, &session).await;
     let mut client = client.map_err(DatabaseError::Connect)?;
     let create_roles = settings.database.create_roles;
     let options = Options { create_roles, chat: None };
-    log(&migrations::run(&mut client, &options).await?);
+    let report = migrations::run(&mut client, &options).await?;
+    log(&report);
     if settings.chat.mode != chat::Mode::Off {
         let publication = settings.replication.publication.clone();
         let chat = Some(Chat { publication, general_room: false });
@@ -109,7 +129,7 @@ async fn migrate(settings: &Settings) -> Result<(), DatabaseError> {
         let told = |_, report: &Report| log(report);
         Box::pin(chat_shards::set_up(&settings.chat_shards, &options, told)).await?;
     }
-    Ok(())
+    Ok(report.steps.len())
 }
 
 fn log(report: &Report) {

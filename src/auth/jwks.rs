@@ -8,6 +8,8 @@ use std::{fmt, sync::Arc};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
+use crate::error_code::ErrorCode;
+
 use super::{jwk::Key, jwt};
 
 /// More keys than anybody rotates through.
@@ -124,7 +126,10 @@ impl Jwks {
     /// Writes the keys that were left out to the log.
     pub fn warn_of_skipped(&self) {
         for Skipped { kid, reason } in &self.skipped {
-            tracing::warn!(kid, reason, "a key of the key set is left out");
+            tracing::warn!(
+                code = %ErrorCode::JwtSignerError, kid, reason,
+                "a key of the key set is left out"
+            );
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    error_code::ErrorCode,
     runtime::{Drain, backoff::Backoff},
     telemetry,
 };
@@ -133,11 +134,17 @@ impl JwksSource {
             }
             Err(error) => {
                 let error = telemetry::reason(&error);
-                tracing::warn!(host = self.address.host(), error, "key set not fetched");
+                tracing::warn!(
+                    code = %ErrorCode::JwtSignerError, host = self.address.host(), error,
+                    "key set not fetched"
+                );
                 self.state.send_modify(|state| {
                     state.rests_until = rests_until;
                     if state.keys.is_some() && now - state.fetched >= self.config.keep {
-                        tracing::error!("the key set is too old: its tokens are refused");
+                        tracing::error!(
+                            code = %ErrorCode::JwtSignerError,
+                            "the key set is too old: its tokens are refused"
+                        );
                         state.keys = None;
                     }
                 });

@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
+    error_code::ErrorCode,
     postgres::pool::{Pool, PoolError, RunError, ScriptError},
     telemetry::reason,
 };
@@ -225,7 +226,10 @@ impl Shared {
 }
 
 fn unavailable(error: &PoolError) -> AuthorizeError {
-    tracing::warn!(error = reason(error), "cannot check permissions");
+    tracing::warn!(
+        code = %ErrorCode::UnableCheckoutConnection, error = reason(error),
+        "cannot check permissions"
+    );
     match error {
         PoolError::Exhausted { .. } => AuthorizeError::PoolExhausted,
         PoolError::TooManyConnections(_) => AuthorizeError::LackOfConnections,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{family::Family, histogram::Histogram},
 };
 
-use crate::telemetry::{Registry, TenantLabel, tenant_label};
+use crate::telemetry::{Counts, Registry, TenantLabel, tenant_label};
 
 /// The metric families. Clones share them.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct DatabaseMetrics {
     latency: Family<TenantLabel, Histogram>,
     since_insert: Family<TenantLabel, Histogram>,
     replay: Family<TenantLabel, Histogram>,
-    dropped: Family<Reason, Counter>,
+    dropped: Counts<Reason>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,7 +31,7 @@ pub struct DatabaseSeries {
     latency: Histogram,
     since_insert: Histogram,
     replay: Histogram,
-    dropped: Family<Reason, Counter>,
+    dropped: Counts<Reason>,
 }
 
 impl DatabaseMetrics {
@@ -43,7 +43,7 @@ impl DatabaseMetrics {
             latency: Family::new_with_constructor(latency as fn() -> Histogram),
             since_insert: Family::new_with_constructor(latency as fn() -> Histogram),
             replay: Family::new_with_constructor(latency as fn() -> Histogram),
-            dropped: Family::default(),
+            dropped: Counts::default(),
         };
         registry.register(
             "realtime_tenants_broadcast_from_database_latency_committed_at",
@@ -63,7 +63,7 @@ impl DatabaseMetrics {
         registry.register(
             "realtime_broadcast_from_database_dropped",
             "Messages of the database that were not delivered, by reason",
-            metrics.dropped.clone(),
+            metrics.dropped.family(),
         );
         metrics
     }
@@ -78,6 +78,15 @@ impl DatabaseMetrics {
             dropped: self.dropped.clone(),
             tenant: name.to_owned(),
         }
+    }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, name: &str) {
+        let label = tenant_label(name);
+        self.latency.remove(&label);
+        self.since_insert.remove(&label);
+        self.replay.remove(&label);
+        self.dropped.remove(name);
     }
 }
 
@@ -96,6 +105,6 @@ impl DatabaseSeries {
 
     pub(super) fn dropped(&self, reason: &'static str, rows: u64) {
         let label = Reason { tenant: self.tenant.clone(), reason };
-        self.dropped.get_or_create(&label).inc_by(rows);
+        self.dropped.add(&self.tenant, label, rows);
     }
 }

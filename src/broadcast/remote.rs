@@ -52,6 +52,13 @@ impl RemoteMetrics {
         metrics
     }
 
+    /// Removes the series of a tenant that is served no more; sums stay.
+    pub fn remove(&self, tenant: &str) {
+        for hit in ["true", "false"] {
+            self.by_tenant.remove(&TenantHit { tenant: tenant.to_owned(), hit });
+        }
+    }
+
     fn counters(&self, tenant: &str, is_hit: bool) -> [Counter; 2] {
         let hit = if is_hit { "true" } else { "false" };
         let own = TenantHit { tenant: tenant.to_owned(), hit };

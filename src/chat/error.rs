@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::postgres::pool::{DbError, RunError, ScriptError};
+use crate::{
+    error_code::ErrorCode,
+    postgres::pool::{DbError, RunError, ScriptError},
+};
 
 /// A refusal: a code for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +92,7 @@ impl From<RunError> for ChatError {
         };
         refused.and_then(refusal).unwrap_or_else(|| {
             // Its text leaves out what PostgreSQL says, which may quote values.
-            tracing::warn!(%error, "a chat call failed");
+            tracing::warn!(code = %ErrorCode::ErrorRunningQuery, %error, "a chat call failed");
             Self::unavailable()
         })
     }

@@ -11,6 +11,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
+    error_code::ErrorCode,
     hub::Interest,
     replication::{
         change::{Batch, Change},
@@ -57,7 +58,10 @@ impl Pushes {
         }
         // More likely the map is old: whoever wrote this was not refused.
         if let Err(error) = Box::pin(shards.reload()).await {
-            tracing::warn!(%error, "cannot read the map of the chat's shards");
+            tracing::warn!(
+                code = %ErrorCode::ErrorRunningQuery, %error,
+                "cannot read the map of the chat's shards"
+            );
             return true;
         }
         is_here()
@@ -70,12 +74,18 @@ impl Pushes {
         loop {
             match Box::pin(self.chat.look()).await {
                 Ok(State::Off) if self.chat.config().mode == Mode::On => {
-                    tracing::error!("there is no chat in the database: run rowcast migrate --chat");
+                    tracing::error!(
+                        code = %ErrorCode::RealtimeDisabledForConfiguration,
+                        "there is no chat in the database: run rowcast migrate --chat"
+                    );
                     return;
                 }
                 Ok(_) => return,
                 Err(error) if attempt == 1 => {
-                    tracing::warn!(%error, "cannot see whether there is a chat, trying again");
+                    tracing::warn!(
+                        code = %ErrorCode::ErrorRunningQuery, %error,
+                        "cannot see whether there is a chat, trying again"
+                    );
                 }
                 Err(_) => {}
             }
@@ -152,7 +162,10 @@ impl Pushes {
                     // It changed again: that change tells it all.
                     Ok(None) => return,
                     Err(error) => {
-                        tracing::warn!(%error, "a message cannot be read");
+                        tracing::warn!(
+                            code = %ErrorCode::ErrorRunningQuery, %error,
+                            "a message cannot be read"
+                        );
                         return chat.resync(room);
                     }
                 };
@@ -203,7 +216,10 @@ impl Chat {
         );
         let known = Box::pin(self.ask(shard, &query)).await;
         let known = known.inspect_err(|error| {
-            tracing::warn!(%error, "nobody knows who is in a room: all its channels are closed");
+            tracing::warn!(
+                code = %ErrorCode::ErrorRunningQuery, %error,
+                "nobody knows who is in a room: all its channels are closed"
+            );
         });
         let known = known.unwrap_or_default();
         let may_stay = |seat: &Seat| {

@@ -29,7 +29,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{cluster::Bus, hub::Interest, runtime::clock, tenants::Caller};
+use crate::{cluster::Bus, error_code::ErrorCode, hub::Interest, runtime::clock, tenants::Caller};
 
 use super::{Chat, ChatError, Config, State, call::Function, push};
 
@@ -168,7 +168,10 @@ impl Chat {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(%error, "nobody is told yet who is online, trying again");
+                        tracing::warn!(
+                            code = %ErrorCode::UnableToTrackPresence, %error,
+                            "nobody is told yet who is online, trying again"
+                        );
                     }
                     self.0.status.lock().untold(&changes);
                 }

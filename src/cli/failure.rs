@@ -7,7 +7,7 @@ use crate::{
     chat::MoveError,
     config::ConfigError,
     telemetry,
-    tenants::{chat_shards::ShardError, migrations::MigrateError},
+    tenants::{chat_shards::ShardError, migrations::MigrateError, store::InstallError},
 };
 
 /// One plain sentence and the next step.
@@ -144,8 +144,17 @@ impl From<AppError> for Failure {
             AppError::KeySetUrl(_) => {
                 Self::new(error.to_string(), "check API_JWT_JWKS and ROWCAST_JWKS_URL.")
             }
+            AppError::Control(error @ InstallError::Connect(_)) => Self::new(
+                format!("The control database is not ready for us: {}.", telemetry::reason(&error)),
+                "check DATABASE_URL, or DB_HOST, DB_USER and so on.",
+            ),
+            AppError::Seed(_) => Self::new(
+                format!("{}.", telemetry::reason(&error)),
+                "check API_JWT_SECRET, DB_ENC_KEY and DB_*, or set SEED_SELF_HOST=false.",
+            ),
             // What keeps `migrate` from working keeps `serve`, in the same words.
-            AppError::Database(DatabaseError::Migrate(error)) => error.into(),
+            AppError::Control(InstallError::Migrate(error))
+            | AppError::Database(DatabaseError::Migrate(error)) => error.into(),
             AppError::Database(DatabaseError::Shard(error)) => error.into(),
             AppError::Database(error @ DatabaseError::Connect(_)) => Self::new(
                 format!("The database is not ready for us: {}.", telemetry::reason(&error)),

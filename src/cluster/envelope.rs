@@ -69,6 +69,8 @@ pub enum Kind {
     Users = 7,
     /// Who is online in the chat of the tenant in `event`: JSON for its table.
     Status = 8,
+    /// What became of the tenant in `event`, a word in `meta`.
+    Tenant = 9,
 }
 
 /// Why bytes are no envelope for this node.
@@ -163,7 +165,7 @@ fn link_at(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Json,
         Self::UserJson,
         Self::UserBytes,
@@ -172,6 +174,7 @@ impl Kind {
         Self::Alive,
         Self::Users,
         Self::Status,
+        Self::Tenant,
     ];
 
     fn of(byte: u8) -> Option<Self> {

@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    error_code::ErrorCode,
     runtime::{Drain, backoff::Backoff},
     telemetry::reason,
     topic::Key,
@@ -201,7 +202,10 @@ impl Redis {
             };
             // Once for each time it goes away, or the log would have nothing else.
             if !std::mem::replace(&mut was_told, true) {
-                tracing::warn!(error = reason(&error), "the bus between nodes is away");
+                tracing::warn!(
+                    code = %ErrorCode::RealtimeNodeDisconnected, error = reason(&error),
+                    "the bus between nodes is away"
+                );
             }
             sleep(backoff.pause()).await;
         }
@@ -273,7 +277,10 @@ impl Redis {
         self.metrics.sent.inc_by((answers.len() - refused.len()) as u64);
         if let Some(error) = refused.first() {
             self.metrics.dropped("refused", refused.len());
-            tracing::warn!(error = reason(error), "the bus refuses messages");
+            tracing::warn!(
+                code = %ErrorCode::RealtimeNodeDisconnected, error = reason(error),
+                "the bus refuses messages"
+            );
         }
     }
 

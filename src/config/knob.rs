@@ -68,6 +68,8 @@ pub enum Section {
     Tokens,
     /// The one tenant and its limits.
     Tenant,
+    /// Tenants in a control database.
+    Control,
     /// Sockets.
     Sockets,
     /// Other servers.
@@ -94,6 +96,7 @@ impl Section {
             Self::Database => "Database",
             Self::Tokens => "Tokens",
             Self::Tenant => "Tenant and limits",
+            Self::Control => "Control database",
             Self::Sockets => "Sockets",
             Self::Cluster => "Several servers",
             Self::Replication => "Replication",

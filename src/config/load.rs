@@ -51,6 +51,7 @@ impl Resolved {
                 .collect();
         let metrics = self.secret("METRICS_JWT_SECRET").map_or_else(|| admin.clone(), |s| vec![s]);
         let address: IpAddr = self.parsed("ROWCAST_BIND")?;
+        let control = self.control(jwt_secret.as_ref())?;
         Ok(Settings {
             listen: ListenSettings {
                 address: SocketAddr::new(address, self.parsed("PORT")?),
@@ -83,6 +84,7 @@ impl Resolved {
                 claim_validators: self.object("JWT_CLAIM_VALIDATORS")?,
                 limits: self.limits()?,
             },
+            control,
             admin: Guard { secrets: admin, blocklist: self.secrets("API_TOKEN_BLOCKLIST") },
             metrics: Guard { secrets: metrics, blocklist: self.secrets("METRICS_TOKEN_BLOCKLIST") },
             sockets: SocketSettings {
@@ -229,7 +231,7 @@ impl Resolved {
         self.value(name).and_then(|text| text.parse().ok()).ok_or(absent(name))
     }
 
-    fn millis(&self, name: &'static str) -> Result<Duration, ConfigError> {
+    pub(super) fn millis(&self, name: &'static str) -> Result<Duration, ConfigError> {
         self.parsed(name).map(Duration::from_millis)
     }
 

@@ -7,6 +7,7 @@
 //! [`Settings`].
 
 mod cluster;
+mod control;
 mod database;
 pub mod env;
 mod error;
@@ -23,8 +24,8 @@ pub use self::{
     error::ConfigError,
     resolve::{InForce, Origin, Overrides, Resolved},
     settings::{
-        ChangeSettings, ClusterSettings, DatabaseSettings, Guard, JanitorSettings, JwksUrl, Limits,
-        ListenSettings, LogFormat, LogSettings, MessageSettings, ReplicationSettings, Settings,
-        SocketSettings, TenantSettings,
+        ChangeSettings, ClusterSettings, ControlSettings, DatabaseSettings, Guard, JanitorSettings,
+        JwksUrl, Limits, ListenSettings, LogFormat, LogSettings, MessageSettings,
+        ReplicationSettings, Settings, SocketSettings, TenantSettings,
     },
 };

@@ -2,11 +2,17 @@
 //!
 //! What they mean is said in `vars`; how they are filled, in `load`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
-use crate::{auth::Jwks, chat, postgres::connect::ConnectConfig, secret::Secret};
+use crate::{
+    auth::Jwks,
+    chat,
+    postgres::connect::ConnectConfig,
+    secret::Secret,
+    tenants::{crypto::Vault, store::Seed},
+};
 
 /// Everything that `serve` and `dev` need.
 #[derive(Debug, Clone)]
@@ -17,6 +23,9 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// The one tenant.
     pub tenant: TenantSettings,
+    /// Tenants in a control database, which `database` then is; absent if there
+    /// is the one tenant only.
+    pub control: Option<ControlSettings>,
     /// The admin API.
     pub admin: Guard,
     /// `/metrics`.
@@ -102,6 +111,23 @@ pub struct TenantSettings {
     pub claim_validators: Map<String, Value>,
     /// What its clients may do.
     pub limits: Limits,
+}
+
+/// Tenants in a control database.
+#[derive(Debug, Clone)]
+pub struct ControlSettings {
+    /// The keys of their secrets.
+    pub vault: Arc<Vault>,
+    /// SQL with which each connection begins.
+    pub after_connect: Option<String>,
+    /// Time for which a tenant is remembered.
+    pub cache_ttl: Duration,
+    /// Tenants served at a time.
+    pub max_tenants: usize,
+    /// Time without sockets and requests after which one is served no more.
+    pub idle: Duration,
+    /// The tenant that is made anew at start.
+    pub seed: Option<Seed>,
 }
 
 /// A published key set. The URL was checked.

@@ -5,8 +5,8 @@
 use super::knob::{
     Kind, Knob,
     Section::{
-        Changes, Chat, Cluster, Database, Dev, Logs, Messages, Network, Replication, Sockets,
-        Tenant, Tokens,
+        Changes, Chat, Cluster, Control, Database, Dev, Logs, Messages, Network, Replication,
+        Sockets, Tenant, Tokens,
     },
 };
 
@@ -100,7 +100,9 @@ pub static KNOBS: &[Knob] = &[
         "Tokens that `/metrics` refuses.").secret(),
 
     Knob::new(Tenant, "SELF_HOST_TENANT_NAME", Kind::Text, "realtime-dev",
-        "Name of the one tenant."),
+        "Name of the one tenant, or of the one that `SEED_SELF_HOST` makes."),
+    Knob::new(Tenant, "ROWCAST_TENANTS", Kind::Choice(&["auto", "one", "database"]), "auto",
+        "Where tenants are: `one`, made of these settings; `database`, in a control database, which `DATABASE_URL` or `DB_*` then name; `auto`, a control database if `DB_ENC_KEY` or `DB_ENC_KEY_GCM` is set."),
     Knob::new(Tenant, "ROWCAST_STRICT_HOST", Kind::Bool, "false",
         "Whether the first label of the `Host` header must be the tenant's name."),
     Knob::new(Tenant, "ROWCAST_PRIVATE_ONLY", Kind::Bool, "false",
@@ -123,6 +125,23 @@ pub static KNOBS: &[Knob] = &[
         "Length of that window."),
     Knob::new(Tenant, "ROWCAST_MAX_PAYLOAD_KB", Kind::Number { min: 1, max: 1_000_000, unit: "kilobytes" }, "3000",
         "Largest payload of a broadcast or a presence."),
+
+    Knob::new(Control, "DB_ENC_KEY", Kind::Text, "",
+        "Key of the tenants' secrets, 16 bytes: AES-128-ECB, as older versions of Supabase Realtime write them.").secret(),
+    Knob::new(Control, "DB_ENC_KEY_GCM", Kind::Text, "",
+        "Key of the tenants' secrets, 32 bytes: AES-256-GCM; written in this form if it is set.").secret(),
+    Knob::new(Control, "DB_ENC_WRITE_GCM", Kind::Bool, "",
+        "`false` goes on writing with `DB_ENC_KEY`, for a way back to a Supabase Realtime that knows only that; both forms are read."),
+    Knob::new(Control, "DB_AFTER_CONNECT_QUERY", Kind::Text, "SET search_path TO _realtime",
+        "SQL with which connections to the control database begin; the first schema in its search path has the tables."),
+    Knob::new(Control, "TENANT_CACHE_EXPIRATION_IN_MS", Kind::SOME_MILLIS, "30000",
+        "How long a tenant is remembered before it is looked up again."),
+    Knob::new(Control, "ROWCAST_MAX_TENANTS", Kind::Number { min: 1, max: 1_000_000, unit: "tenants" }, "1000",
+        "Tenants that this server serves at a time; one more has to wait until one that nobody uses has stopped."),
+    Knob::new(Control, "ROWCAST_TENANT_IDLE_MS", Kind::SOME_MILLIS, "600000",
+        "A tenant without sockets and requests for so long is served no more, until somebody asks for it again."),
+    Knob::new(Control, "SEED_SELF_HOST", Kind::Bool, "false",
+        "Whether the tenant `SELF_HOST_TENANT_NAME` is deleted and made anew at start, from `API_JWT_SECRET`, `API_JWT_JWKS` and `DB_*`."),
 
     Knob::new(Sockets, "CONNECT_ERROR_BACKOFF_MS", Kind::MILLIS, "2000",
         "Pause before a connection is refused, so that clients in a loop are slowed down."),
@@ -229,12 +248,12 @@ pub static KNOBS: &[Knob] = &[
 /// so that an existing environment works, and `config check` lists them.
 #[rustfmt::skip]
 pub static IGNORED: &[&str] = &[
-    "APP_NAME", "SECRET_KEY_BASE", "DB_QUEUE_TARGET", "DB_QUEUE_INTERVAL", "DB_AFTER_CONNECT_QUERY",
-    "DB_IP_VERSION", "REALTIME_IP_VERSION", "DB_ENC_KEY", "DB_ENC_KEY_GCM", "DB_ENC_WRITE_GCM",
+    "APP_NAME", "SECRET_KEY_BASE", "DB_QUEUE_TARGET", "DB_QUEUE_INTERVAL",
+    "DB_IP_VERSION", "REALTIME_IP_VERSION",
     "DB_REPLICA_HOST", "DB_REPLICA_POOL_SIZE", "DB_HOST_REPLICA_FRA", "DB_HOST_REPLICA_IAD",
     "DB_HOST_REPLICA_SIN", "DB_HOST_REPLICA_SJC", "DB_MASTER_REGION", "REGION", "REGION_MAPPING",
-    "TENANT_CACHE_EXPIRATION_IN_MS", "MEASURE_TRAFFIC_INTERVAL_IN_MS", "WEBSOCKET_MAX_HEAP_SIZE",
-    "NUM_ACCEPTORS", "HTTP_DYNAMIC_BUFFER_MIN", "HTTP_DYNAMIC_BUFFER_MAX", "SEED_SELF_HOST",
+    "MEASURE_TRAFFIC_INTERVAL_IN_MS", "WEBSOCKET_MAX_HEAP_SIZE",
+    "NUM_ACCEPTORS", "HTTP_DYNAMIC_BUFFER_MIN", "HTTP_DYNAMIC_BUFFER_MAX",
     "JANITOR_MAX_CHILDREN", "JANITOR_CHILDREN_TIMEOUT",
     "JANITOR_CHUNK_SIZE", "MIGRATION_PARTITION_SLOTS", "CONNECT_PARTITION_SLOTS",
     "POSTGRES_CDC_SCOPE_SHARDS", "USERS_SCOPE_SHARDS", "MUSTER_SCOPE_SHARDS", "BROADCAST_POOL_SIZE",

@@ -1,43 +1,71 @@
 //! From the host a request names to the tenant it means.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::http::{HeaderMap, header::HOST};
+use futures_util::future::BoxFuture;
 
 use crate::session::Services;
 
 /// The tenants this server knows.
 #[derive(Debug)]
-pub struct Directory {
-    only: Arc<Services>,
-    /// Other hosts are refused instead of meaning the one tenant.
-    strict: bool,
+pub enum Directory {
+    /// There is one.
+    One {
+        /// It.
+        services: Arc<Services>,
+        /// Other hosts are refused instead of meaning the one tenant.
+        strict: bool,
+    },
+    /// There are many, and each is served when somebody asks for it.
+    Many(Arc<dyn Tenants>),
+}
+
+/// Serves many tenants. Owned here, implemented above.
+pub trait Tenants: fmt::Debug + Send + Sync {
+    /// The tenant of that name, which is served from now on. Waits for the
+    /// start of one that was not served before.
+    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Arc<Services>, Absent>>;
+}
+
+/// Why a tenant is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// There is none of that name.
+    #[error("no such tenant")]
+    Unknown,
+    /// An operator wants it so.
+    #[error("the tenant is suspended")]
+    Suspended,
+    /// It cannot be looked up, or there are too many tenants already.
+    #[error("the tenant cannot be served now")]
+    Unavailable,
 }
 
 impl Directory {
-    /// A server of one tenant. Unless `strict`, every host means it.
-    pub fn single(services: Arc<Services>, strict: bool) -> Self {
-        Self { only: services, strict }
-    }
-
-    /// The tenant of that name.
-    pub fn named(&self, name: &str) -> Option<&Arc<Services>> {
-        (*self.only.tenant.name == *name).then_some(&self.only)
-    }
-
-    /// The name of the one tenant.
-    pub fn name(&self) -> &str {
-        &self.only.tenant.name
-    }
-
-    /// The tenant that a request's host names; `None` if there is no such tenant.
-    pub fn find(&self, headers: &HeaderMap) -> Option<&Arc<Services>> {
-        let matches = !self.strict
-            || headers
-                .get(HOST)
-                .and_then(|host| host.to_str().ok())
-                .is_some_and(|host| label(host).eq_ignore_ascii_case(&self.only.tenant.name));
-        matches.then_some(&self.only)
+    /// The tenant that a request's host names.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`].
+    pub async fn find(&self, headers: &HeaderMap) -> Result<Arc<Services>, Absent> {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        match self {
+            Self::One { services, strict: false } => Ok(Arc::clone(services)),
+            Self::One { services, strict: true } => host
+                .filter(|host| label(host).eq_ignore_ascii_case(&services.tenant.name))
+                .map(|_| Arc::clone(services))
+                .ok_or(Absent::Unknown),
+            Self::Many(tenants) => {
+                let label = label(host.ok_or(Absent::Unknown)?);
+                let small = label.to_ascii_lowercase();
+                match tenants.find(&small).await {
+                    // Clients send small letters, whatever the tenant is called.
+                    Err(Absent::Unknown) if small != label => tenants.find(label).await,
+                    found => found,
+                }
+            }
+        }
     }
 }
 

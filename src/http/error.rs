@@ -16,6 +16,15 @@ pub enum ApiError {
     /// No such tenant, said to its clients.
     #[error("tenant not found")]
     TenantNotFound,
+    /// The tenant is suspended.
+    #[error("the tenant is suspended")]
+    TenantSuspended,
+    /// What is needed for an answer is away.
+    #[error("there is no answer now")]
+    Unavailable,
+    /// Something went wrong that nobody asked for.
+    #[error("internal error")]
+    Internal,
     /// No such thing, said to operators.
     #[error("nothing has this id")]
     NoSuchResource,
@@ -60,6 +69,11 @@ impl IntoResponse for ApiError {
             Self::BodyTooSlow => phrase(StatusCode::REQUEST_TIMEOUT),
             Self::Forbidden => StatusCode::FORBIDDEN.into_response(),
             Self::TenantNotFound => says(StatusCode::UNAUTHORIZED, "Tenant not found in database"),
+            Self::TenantSuspended => says(StatusCode::FORBIDDEN, "Tenant is suspended"),
+            Self::Unavailable => {
+                says(StatusCode::SERVICE_UNAVAILABLE, "Unavailable, please try again")
+            }
+            Self::Internal => phrase(StatusCode::INTERNAL_SERVER_ERROR),
             Self::NoSuchResource => says(StatusCode::NOT_FOUND, "not found"),
             Self::TooManyRequests => says(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::Unauthorized => says(StatusCode::UNAUTHORIZED, "Unauthorized"),

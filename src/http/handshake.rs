@@ -14,7 +14,7 @@ use crate::{
     session::{Credentials, Services, token},
 };
 
-use super::directory::Directory;
+use super::directory::{Absent, Directory};
 
 /// An upgrade that may go ahead.
 #[derive(Debug)]
@@ -56,15 +56,10 @@ pub async fn check(
 ) -> Result<Accepted, Refused> {
     let query = uri.query().unwrap_or_default();
     let vsn = Vsn::parse(parameter(query, "vsn").as_deref()).ok_or(Refused::Version)?;
-    let services = directory.find(headers).ok_or(because(
-        StatusCode::NOT_FOUND,
-        "Tenant not found",
-        ErrorCode::TenantNotFound,
-    ))?;
+    let services = Box::pin(directory.find(headers)).await.map_err(absent)?;
     let terms = services.tenant.terms();
     if terms.suspended {
-        let text = "Realtime was disabled for this tenant";
-        return Err(because(StatusCode::FORBIDDEN, text, ErrorCode::RealtimeDisabledForTenant));
+        return Err(absent(Absent::Suspended));
     }
     let token = token(query, headers).ok_or(because(
         StatusCode::UNAUTHORIZED,
@@ -86,7 +81,7 @@ pub async fn check(
     }
     let credentials =
         Credentials { token: Secret::new(token), headers: Secret::new(extra(headers)) };
-    Ok(Accepted { services: Arc::clone(services), vsn, credentials })
+    Ok(Accepted { services, vsn, credentials })
 }
 
 /// The `x-*` headers as a JSON object: all that policies see of the upgrade.
@@ -102,6 +97,23 @@ fn extra(headers: &HeaderMap) -> Arc<str> {
         return Arc::clone(&NONE);
     }
     serde_json::Value::Object(object).to_string().into()
+}
+
+fn absent(absent: Absent) -> Refused {
+    let (status, text, code) = match absent {
+        Absent::Unknown => (StatusCode::NOT_FOUND, "Tenant not found", ErrorCode::TenantNotFound),
+        Absent::Suspended => (
+            StatusCode::FORBIDDEN,
+            "Realtime was disabled for this tenant",
+            ErrorCode::RealtimeDisabledForTenant,
+        ),
+        Absent::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The tenant cannot be served now, please try again",
+            ErrorCode::UnableToConnectToProject,
+        ),
+    };
+    because(status, text, code)
 }
 
 fn because(status: StatusCode, text: impl Into<Cow<'static, str>>, code: ErrorCode) -> Refused {

@@ -23,7 +23,7 @@ use tokio::{
 use tower_service::Service as _;
 
 use super::{metrics::DoorMetrics, patience::Timed, stream::Stream, tls::Tls};
-use crate::{runtime::Stages, telemetry::reason};
+use crate::{error_code::ErrorCode, runtime::Stages, telemetry::reason};
 
 /// The least that hyper needs for a request's head.
 const SMALLEST_HEAD: usize = 8192;
@@ -83,7 +83,10 @@ async fn accept(
             }
             Err(error) => {
                 // Usually no file descriptor is left: give open sockets time to end.
-                tracing::warn!(%error, "cannot accept a connection");
+                tracing::warn!(
+                    code = %ErrorCode::HttpServerError, %error,
+                    "cannot accept a connection"
+                );
                 sleep(Duration::from_millis(100)).await;
             }
         }

@@ -23,6 +23,8 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
+use crate::error_code::ErrorCode;
+
 use super::{
     broadcast::{batch, single},
     chat,
@@ -41,7 +43,8 @@ use super::{
     servers((url = "/"), (url = "/realtime/v1", description = "As through a gateway; without `/api/tenants`")),
     paths(
         batch::send_all, single::send_one, health::ping,
-        tenants::list, tenants::show, tenants::change, tenants::reload, tenants::health,
+        tenants::list, tenants::show, tenants::create, tenants::change, tenants::delete,
+        tenants::reload, tenants::shutdown, tenants::health,
         chat::rooms::list,
         chat::rooms::create,
         chat::rooms::show,
@@ -269,7 +272,10 @@ fn file(path: &str) -> Response {
         }
         Ok(None) => ApiError::NotFound.into_response(),
         Err(error) => {
-            tracing::warn!(%error, "cannot show the API's description");
+            tracing::warn!(
+                code = %ErrorCode::HttpServerError, %error,
+                "cannot show the API's description"
+            );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -296,6 +302,7 @@ mod tests {
                 "/api/tenants/{id}",
                 "/api/tenants/{id}/health",
                 "/api/tenants/{id}/reload",
+                "/api/tenants/{id}/shutdown",
             ]
         );
         for path in ["", "swagger-ui.css", "swagger-ui-bundle.js", "swagger-initializer.js"] {

@@ -12,7 +12,7 @@ use axum::{
 
 use crate::runtime::rate::Rate;
 
-use super::{State, error::ApiError};
+use super::{State, directory::Absent, error::ApiError};
 
 /// Lets a call of a known tenant pass, with the tenant's services among its
 /// extensions, unless the tenant makes too many.
@@ -21,8 +21,11 @@ pub async fn limit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(services) = state.directory.find(request.headers()).map(Arc::clone) else {
-        return ApiError::TenantNotFound.into_response();
+    let services = match Box::pin(state.directory.find(request.headers())).await {
+        Ok(services) => services,
+        Err(Absent::Unknown) => return ApiError::TenantNotFound.into_response(),
+        Err(Absent::Suspended) => return ApiError::TenantSuspended.into_response(),
+        Err(Absent::Unavailable) => return ApiError::Unavailable.into_response(),
     };
     let requests = &services.tenant.meters.requests;
     requests.record(1);

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{runtime::Drain, telemetry::reason};
+use crate::{error_code::ErrorCode, runtime::Drain, telemetry::reason};
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(5);
@@ -116,7 +116,10 @@ impl Tls {
                 }
                 Err(error) => {
                     let error = reason(&error);
-                    tracing::error!(error, "the certificate cannot be used: the old one stays");
+                    tracing::error!(
+                        code = %ErrorCode::HttpServerError, error,
+                        "the certificate cannot be used: the old one stays"
+                    );
                 }
             }
         }

@@ -83,10 +83,10 @@ pub async fn upgrade(
     let Some(pending) = request.extensions_mut().remove::<OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
     };
-    let drain = accepted.services.drain.clone();
+    let sockets = accepted.services.sockets.clone();
     let seat = request.extensions_mut().remove::<ConnectionSeat>();
     let serving = serve(pending, accepted, state.config.max_frame_bytes, seat);
-    runtime::spawn("socket", drain.track(serving));
+    runtime::spawn("socket", sockets.track(serving));
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -96,7 +96,9 @@ fn fanout(kind: Kind, event: String, meta: String, payload: Bytes) -> Option<Fan
         Kind::Raw => Fanout::Raw { event: BROADCAST, data: payload },
         Kind::UserJson => user(Encoding::Json, event, payload),
         Kind::UserBytes => user(Encoding::Binary, event, payload),
-        Kind::Presence | Kind::Alive | Kind::Users | Kind::Status => return None,
+        Kind::Presence | Kind::Alive | Kind::Users | Kind::Status | Kind::Tenant => {
+            return None;
+        }
     })
 }
 

@@ -194,7 +194,7 @@ impl Drop for Lease {
             && *self.pending.get_mut() == 0
             && !client.is_closed()
         {
-            self.shared.lock().push(client);
+            self.shared.put(client);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 pub use tokio_postgres::{
     Client, Error, Row, SimpleColumn, SimpleQueryMessage, Transaction,
     error::{DbError, SqlState},
@@ -98,7 +98,8 @@ pub struct Pool {
 pub(super) struct Shared {
     config: PoolConfig,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Client>>,
+    /// The one that was used last comes last.
+    idle: Mutex<Vec<(Client, Instant)>>,
 }
 
 impl Pool {
@@ -156,6 +157,11 @@ impl Pool {
         Ok(outcome?)
     }
 
+    /// Closes the connections that nobody has used for this long.
+    pub fn close_idle(&self, since: Duration) {
+        self.shared.lock().retain(|(_, used)| used.elapsed() < since);
+    }
+
     /// Leases out at this moment.
     pub fn in_use(&self) -> usize {
         self.shared.config.size.max(1).saturating_sub(self.shared.permits.available_permits())
@@ -163,15 +169,22 @@ impl Pool {
 }
 
 impl Shared {
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Client, Instant)>> {
         // The list stays consistent whatever panicked.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection back.
+    pub(super) fn put(&self, client: Client) {
+        self.lock().push((client, Instant::now()));
     }
 
     /// An idle connection that still lives; the dead ones go.
     fn idle(&self) -> Option<Client> {
         let mut idle = self.lock();
-        std::iter::from_fn(|| idle.pop()).find(|client| !client.is_closed())
+        std::iter::from_fn(|| idle.pop())
+            .map(|(client, _)| client)
+            .find(|client| !client.is_closed())
     }
 }
 

@@ -29,6 +29,8 @@ pub struct SessionConfig {
     pub connect_timeout: Duration,
     /// `statement_timeout`; none leaves the server's.
     pub statement_timeout: Option<Duration>,
+    /// SQL that the operator wants each session to begin with.
+    pub after_connect: Option<String>,
 }
 
 impl SessionConfig {
@@ -38,6 +40,7 @@ impl SessionConfig {
             application_name: application_name.into(),
             connect_timeout: Duration::from_secs(10),
             statement_timeout: None,
+            after_connect: None,
         }
     }
 }
@@ -151,6 +154,9 @@ async fn attempt(
         None => "SET TIME ZONE 'UTC'".to_owned(),
     };
     client.batch_execute(&settings).await.map_err(SessionError::Login)?;
+    if let Some(sql) = &session.after_connect {
+        client.batch_execute(sql).await.map_err(SessionError::Login)?;
+    }
     Ok(client)
 }
 

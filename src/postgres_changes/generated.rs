@@ -9,6 +9,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
+use crate::error_code::ErrorCode;
+
 use super::{
     catalog::{Catalog, CatalogError, Generated, Generation, Source, Table},
     deliver::Row,
@@ -197,9 +199,10 @@ async fn cells(
                 if cost == 0 {
                     // PostgreSQL's own words may hold values of the rows.
                     tracing::warn!(
+                        code = %ErrorCode::ErrorRunningQuery,
                         schema = &*table.schema,
                         table = &*table.name,
-                        code,
+                        sqlstate = code,
                         "generated values are left out: they cannot be computed"
                     );
                 }

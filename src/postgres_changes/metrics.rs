@@ -147,6 +147,27 @@ impl Metrics {
             latency: self.latency.get_or_create_owned(&labels),
         }
     }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, tenant: &str) {
+        let labels = tenant_label(tenant);
+        self.db_events.remove(tenant);
+        self.subscribers.remove(&labels);
+        for family in [
+            &self.groups,
+            &self.verdicts,
+            &self.dropped,
+            &self.rows,
+            &self.lookups,
+            &self.questions,
+        ] {
+            family.remove(&labels);
+        }
+        for family in [&self.judging, &self.latency] {
+            family.remove(&labels);
+        }
+        self.payloads.remove(tenant);
+    }
 }
 
 impl Series {

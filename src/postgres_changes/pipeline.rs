@@ -30,6 +30,7 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
+    error_code::ErrorCode,
     replication::{
         change::Batch,
         relation::Relation,
@@ -116,12 +117,18 @@ impl Shared {
             let found = match self.catalog.table(oid, &roles).await {
                 Ok(found) => found,
                 Err(CatalogError::Refused { code, message }) if refusals >= MAX_REFUSALS => {
-                    tracing::error!(oid, code, message, "table left out: its lookup is refused");
+                    tracing::error!(
+                        code = %ErrorCode::ErrorRunningQuery, oid, sqlstate = code, reason = message,
+                        "table left out: its lookup is refused"
+                    );
                     None
                 }
                 Err(error) => {
                     refusals += u32::from(matches!(error, CatalogError::Refused { .. }));
-                    tracing::warn!(oid, %error, "cannot look a table up, trying again");
+                    tracing::warn!(
+                        code = %ErrorCode::ErrorRunningQuery, oid, %error,
+                        "cannot look a table up, trying again"
+                    );
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }

@@ -79,7 +79,10 @@ pub(super) fn refused(message: String) -> SubscribeError {
 
 /// The database is away.
 pub(super) fn unavailable(error: &CatalogError) -> SubscribeError {
-    tracing::warn!(%error, "cannot prepare a subscription");
+    tracing::warn!(
+        code = %ErrorCode::UnableToSubscribeToPostgres, %error,
+        "cannot prepare a subscription"
+    );
     let message = "Unable to subscribe to changes: the database cannot be asked at the moment";
     let code = ErrorCode::UnableToSubscribeToPostgres;
     SubscribeError { code, message: message.to_owned(), retry: true }

@@ -36,7 +36,10 @@ impl Shared {
             }
             if let Err(error) = generated::fill(&self.catalog, rows, &wanted).await {
                 let error = error.without_values();
-                tracing::warn!(error, "cannot compute generated columns, trying again");
+                tracing::warn!(
+                    code = %ErrorCode::ErrorRunningQuery, error,
+                    "cannot compute generated columns, trying again"
+                );
                 tokio::time::sleep(RETRY).await;
             }
         }
@@ -71,7 +74,10 @@ impl Shared {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }
-        tracing::warn!(waited = ?MAX_INVISIBLE, "rows are judged by what is visible without them");
+        tracing::warn!(
+            code = %ErrorCode::ErrorRunningQuery, waited = ?MAX_INVISIBLE,
+            "rows are judged by what is visible without them"
+        );
     }
 
     /// Has open questions answered, or waits a little if the database is away.
@@ -88,7 +94,10 @@ impl Shared {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot have filters judged, trying again");
+                tracing::warn!(
+                    code = %ErrorCode::ErrorRunningQuery, %error,
+                    "cannot have filters judged, trying again"
+                );
                 tokio::time::sleep(RETRY).await;
             }
         }

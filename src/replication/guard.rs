@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     config::Config, error::StreamError, prepare::startup, publication, slot, status::Status,
 };
-use crate::postgres::wire::{Connection, Mode};
+use crate::{
+    error_code::ErrorCode,
+    postgres::wire::{Connection, Mode},
+};
 
 /// Between attempts to drop a slot that is still in use.
 const RELEASE: Duration = Duration::from_millis(200);
@@ -46,7 +49,10 @@ impl Guard {
         while !self.stop_link.is_cancelled() {
             ticks.tick().await;
             if let Err(error) = self.check(budget).await {
-                tracing::warn!(error = error.reason(), "cannot look after the slot");
+                tracing::warn!(
+                    code = %ErrorCode::ReplicationSlotLagCheckSkipped, error = error.reason(),
+                    "cannot look after the slot"
+                );
             }
         }
     }
@@ -66,6 +72,7 @@ impl Guard {
             return Ok(());
         }
         tracing::error!(
+            code = %ErrorCode::ReplicationSlotLagTooHigh,
             slot = name,
             held = found.held,
             budget,

@@ -106,6 +106,18 @@ impl Metrics {
             gaps: self.gaps.get_or_create_owned(&labels),
         }
     }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, tenant: &str) {
+        let labels = tenant_label(tenant);
+        for family in [&self.up, &self.lag, &self.last_commit] {
+            family.remove(&labels);
+        }
+        self.behind.remove(&labels);
+        for family in [&self.transactions, &self.changes, &self.reconnects, &self.gaps] {
+            family.remove(&labels);
+        }
+    }
 }
 
 impl Series {

@@ -9,6 +9,7 @@ mod apply;
 pub mod change;
 pub mod config;
 mod error;
+mod give_up;
 mod guard;
 mod link;
 pub mod metrics;
@@ -26,6 +27,7 @@ pub mod worker;
 
 pub use self::{
     config::{Config, Publication},
+    give_up::give_up,
     metrics::Metrics,
     status::{Handle, Status},
     worker::Worker,

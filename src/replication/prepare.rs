@@ -22,6 +22,7 @@ use super::{
     transaction::Progress,
 };
 use crate::{
+    error_code::ErrorCode,
     postgres::wire::{Connection, Mode, ReplicationStream, Startup, WireError},
     runtime::clock,
 };
@@ -189,16 +190,21 @@ async fn ensure_slot(
         let over = config.wal_budget_bytes.is_some_and(|budget| found.is_over(budget));
         if found.is_lost {
             tracing::error!(
+                code = %ErrorCode::ReplicationSlotNotAlive,
                 slot = name,
                 "postgres removed log that the slot needs: making it anew"
             );
             slot::drop_slot(connection, name).await?;
         } else if over {
             let held = found.held;
-            tracing::error!(slot = name, held, "the slot holds back too much log: making it anew");
+            tracing::error!(
+                code = %ErrorCode::ReplicationSlotLagTooHigh, slot = name, held,
+                "the slot holds back too much log: making it anew"
+            );
             slot::drop_slot(connection, name).await?;
         } else if history.is_poisoned {
             tracing::error!(
+                code = %ErrorCode::ReplicationSlotNotAlive,
                 slot = name,
                 from = %found.confirmed,
                 "the slot stands before a publication that was made anew: skipping what it holds"

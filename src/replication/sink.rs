@@ -1,6 +1,6 @@
 //! Where changes go. The stream owns this trait; the application wires it.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use super::{change::Batch, position::Epoch, position::Lsn};
 
@@ -98,6 +98,33 @@ impl<A: ChangeSink, B: ChangeSink> ChangeSink for (A, B) {
     fn interrupted(&self) {
         self.0.interrupted();
         self.1.interrupted();
+    }
+}
+
+/// A sink that outlives the stream that feeds it.
+impl<S: ChangeSink> ChangeSink for Arc<S> {
+    async fn ready(&self) -> Option<Lsn> {
+        S::ready(self).await
+    }
+
+    async fn started(&self, start: Start) {
+        S::started(self, start).await;
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<(), Undelivered> {
+        S::deliver(self, batch).await
+    }
+
+    async fn deliver_all(&self, batches: &[Batch]) -> Result<(), Undelivered> {
+        S::deliver_all(self, batches).await
+    }
+
+    async fn hand_off(&self, batches: &[Batch], end: Option<Lsn>) -> Result<(), Undelivered> {
+        S::hand_off(self, batches, end).await
+    }
+
+    fn interrupted(&self) {
+        S::interrupted(self);
     }
 }
 

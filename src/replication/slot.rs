@@ -9,7 +9,10 @@ use super::{
     position::Lsn,
     publication::{identifier, literal},
 };
-use crate::postgres::wire::{Connection, WireError};
+use crate::{
+    error_code::ErrorCode,
+    postgres::wire::{Connection, WireError},
+};
 
 /// What PostgreSQL knows about a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +122,10 @@ pub(super) async fn skip_to_now(
         Ok(_) => Ok(true),
         Err(error) => match in_use(error.into(), name) {
             StreamError::Wire(WireError::Server(error)) => {
-                tracing::warn!(%error, slot = name, "cannot move the slot on");
+                tracing::warn!(
+                    code = %ErrorCode::ReplicationSlotCheckSkipped, %error, slot = name,
+                    "cannot move the slot on"
+                );
                 Ok(false)
             }
             error => Err(error),

@@ -18,7 +18,10 @@ use super::{
     status::{Handle, Status},
     transaction::{Assembler, Limits},
 };
-use crate::runtime::{self, Drain, backoff::Backoff};
+use crate::{
+    error_code::ErrorCode,
+    runtime::{self, Drain, backoff::Backoff},
+};
 
 /// How long another process may hold our slot before we call ourselves its
 /// standby: a server takes a minute to miss our own last connection.
@@ -170,7 +173,8 @@ impl<S: ChangeSink> Worker<S> {
         if self.config.temporary || matches!(error, StreamError::OverBudget) {
             self.history.slot_exists = false;
         }
-        tracing::warn!(error = error.reason(), slot = self.config.slot_name, "stream broke");
+        let (code, slot) = (ErrorCode::ReplicationConnectionDown, &self.config.slot_name);
+        tracing::warn!(%code, error = error.reason(), slot, "stream broke");
         self.sink.interrupted();
         if let Some(epoch) = self.history.epoch {
             self.status.send_replace(Status::Interrupted {
@@ -215,9 +219,15 @@ impl<S: ChangeSink> Worker<S> {
         if self.reason.as_ref() == Some(&reason) {
             tracing::debug!(reason, slot, "still cannot stream");
         } else if is_held {
-            tracing::info!(slot, "the slot is in use by another process: standing by");
+            tracing::info!(
+                code = %ErrorCode::ReplicationSlotBeingUsed, slot,
+                "the slot is in use by another process: standing by"
+            );
         } else {
-            tracing::warn!(reason, slot, "cannot stream");
+            tracing::warn!(
+                code = %ErrorCode::StartReplicationFailed, reason, slot,
+                "cannot stream"
+            );
         }
         self.reason = Some(reason);
     }

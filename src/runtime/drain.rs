@@ -16,13 +16,18 @@
 use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// Told to every component that outlives a call. Clones share one signal.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Those that wait for these tasks too.
+    above: Vec<TaskTracker>,
 }
 
 /// What stops first, then, and last. Clones share their signals.
@@ -42,18 +47,30 @@ impl Drain {
         Self::default()
     }
 
+    /// A drain that begins with this one, or earlier by itself. This one waits
+    /// for the tasks of both.
+    pub fn child(&self) -> Self {
+        let mut above = self.above.clone();
+        above.push(self.tasks.clone());
+        Self { stop: self.stop.child_token(), tasks: TaskTracker::new(), above }
+    }
+
     /// Runs `future` as a named task that [`Drain::finish`] waits for.
     pub fn spawn<F>(&self, name: &'static str, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let tracked = self.tasks.track_future(future);
+        let tracked = self.track(future);
         super::spawn(name, tracked);
     }
 
     /// Makes [`Drain::finish`] wait for `future` too, which runs elsewhere.
     pub fn track<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        self.tasks.track_future(future)
+        let above: Vec<TaskTrackerToken> = self.above.iter().map(TaskTracker::token).collect();
+        self.tasks.track_future(async move {
+            let _above = above;
+            future.await
+        })
     }
 
     /// How many tasks run.
@@ -92,6 +109,12 @@ impl Stages {
         Self::default()
     }
 
+    /// The stages of a part that may end before the rest. The doors are everybody's.
+    pub fn child(&self) -> Self {
+        let Self { work, doors, ground } = self;
+        Self { work: work.child(), doors: doors.clone(), ground: ground.child() }
+    }
+
     /// Ends one stage after the other, all within `limit`: one that takes too
     /// long does not keep the next from its end. Returns how many tasks were
     /// still running then.
@@ -120,6 +143,22 @@ mod tests {
         assert!(!drain.is_draining());
         assert_eq!(drain.finish(Duration::from_secs(1)).await, 1);
         assert!(drain.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_ends_by_itself_or_with_the_whole() {
+        let whole = Drain::new();
+        let (one, two) = (whole.child(), whole.child().child());
+        for part in [&one, &two] {
+            let signal = part.clone();
+            part.spawn("part", async move { signal.started().await });
+        }
+        assert_eq!(whole.tasks(), 2);
+        assert_eq!(one.finish(LIMIT).await, 0);
+        assert!(!whole.is_draining() && !two.is_draining());
+        assert_eq!((whole.tasks(), two.tasks()), (1, 1));
+        assert_eq!(whole.finish(LIMIT).await, 0);
+        assert_eq!(two.tasks(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ pub mod drain;
 pub mod rate;
 pub mod shards;
 mod spawn;
+pub mod turn;
 
 pub use self::{
     drain::{Drain, Stages},

@@ -123,7 +123,8 @@ impl Socket {
         self.context.services.metrics.refused(refusal.code);
         let shown = request.topic.floor_char_boundary(SHOWN);
         let topic = request.topic.get(..shown);
-        tracing::info!(code = %refusal.code, topic, "join refused");
+        let tenant = &*self.context.services.tenant.name;
+        tracing::info!(code = %refusal.code, tenant, topic, "join refused");
         let reason = refusal.to_string();
         let (join_ref, reference) = (&request.join_ref, &request.reference);
         let frame = reply::refused(self.context.vsn, join_ref, reference, &request.topic, &reason);

@@ -95,6 +95,7 @@ pub fn evaluate(
 ) -> Result<Candidate, Box<Refused>> {
     // Refused joins cost as much: they count, and too many end the socket as well.
     let too_many = context.services.tenant.meters.joins.record(1);
+    context.services.tenant.want_stream(true);
     let mut steps = || -> Result<_, Refusal> {
         let topic = topic_name(&request.topic)?;
         running(context)?;

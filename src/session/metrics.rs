@@ -12,7 +12,7 @@ use super::policies::Access;
 use crate::{
     error_code::ErrorCode,
     telemetry::{
-        Registry, TenantLabel,
+        Counts, Registry, TenantLabel,
         series::{Kind, Payloads, Sizes, Summed, Twin, milliseconds},
         tenant_label,
     },
@@ -39,7 +39,7 @@ pub struct Metrics {
     presence_events: Summed,
     input_bytes: Summed,
     output_bytes: Summed,
-    errors: Family<Code, Counter>,
+    errors: Counts<Code>,
     all_errors: Family<AnyCode, Counter>,
     slow: Family<TenantLabel, Counter>,
     dropped: Family<TenantLabel, Counter>,
@@ -104,7 +104,7 @@ pub struct TenantMetrics {
     write_checks: Histogram,
     handled: Histogram,
     waited: Histogram,
-    errors: Family<Code, Counter>,
+    errors: Counts<Code>,
     all_errors: Family<AnyCode, Counter>,
     tenant: String,
 }
@@ -129,7 +129,7 @@ impl Metrics {
             presence_events: Summed::default(),
             input_bytes: Summed::default(),
             output_bytes: Summed::default(),
-            errors: Family::default(),
+            errors: Counts::default(),
             all_errors: Family::default(),
             slow: Family::default(),
             dropped: Family::default(),
@@ -157,7 +157,7 @@ impl Metrics {
         let help = "Messages of clients dropped because too many waited for the database";
         add("dropped", help, &self.dropped);
         let help = "Refusals, by code";
-        registry.register("realtime_channel_error", help, self.errors.clone());
+        registry.register("realtime_channel_error", help, self.errors.family());
         let help = "Refusals of all tenants, by code";
         registry.register("realtime_channel_global_error", help, self.all_errors.clone());
         let help = "Open sockets";
@@ -210,13 +210,36 @@ impl Metrics {
             tenant: name.to_owned(),
         }
     }
+
+    /// Removes the series of a tenant that is served no more; sums stay.
+    pub fn remove(&self, name: &str) {
+        let label = tenant_label(name);
+        self.connections.remove(&label);
+        for family in [
+            &self.joins,
+            &self.events,
+            &self.presence_events,
+            &self.input_bytes,
+            &self.output_bytes,
+        ] {
+            family.remove(name);
+        }
+        for family in [&self.slow, &self.dropped] {
+            family.remove(&label);
+        }
+        for family in [&self.read_checks, &self.write_checks, &self.waited] {
+            family.remove(&label);
+        }
+        self.errors.remove(name);
+        self.payloads.remove(name);
+    }
 }
 
 impl TenantMetrics {
     /// Counts a refusal.
     pub fn error(&self, code: ErrorCode) {
         let code = code.as_str();
-        self.errors.get_or_create(&Code { tenant: self.tenant.clone(), code }).inc();
+        self.errors.add(&self.tenant, Code { tenant: self.tenant.clone(), code }, 1);
         self.all_errors.get_or_create(&AnyCode { code }).inc();
     }
 

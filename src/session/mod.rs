@@ -71,8 +71,10 @@ pub struct Services {
     pub changes: PostgresChanges,
     /// Counters.
     pub metrics: TenantMetrics,
-    /// Says when the server stops; sockets count among its tasks.
+    /// Says when the server stops; all its sockets count among its tasks.
     pub drain: Drain,
+    /// The tenant's sockets among them.
+    pub sockets: Drain,
     /// When each socket closes then.
     pub waves: Arc<Waves>,
     /// Times and sizes.

@@ -182,7 +182,10 @@ impl Socket {
             }
             Err(error) => {
                 self.context.services.metrics.error(ErrorCode::MalformedWebSocketMessage);
-                tracing::debug!(code = %ErrorCode::MalformedWebSocketMessage, %error, "frame dropped");
+                tracing::debug!(
+                    code = %ErrorCode::MalformedWebSocketMessage, %error,
+                    "frame dropped"
+                );
             }
         }
     }
@@ -269,13 +272,21 @@ impl Socket {
     fn note_slow(&self) {
         self.context.services.metrics.slow.inc();
         self.context.services.metrics.error(ErrorCode::SlowClient);
-        tracing::warn!(code = %ErrorCode::SlowClient, "the client reads too slowly: closing its socket");
+        let tenant = &*self.context.services.tenant.name;
+        tracing::warn!(
+            code = %ErrorCode::SlowClient, tenant,
+            "the client reads too slowly: closing its socket"
+        );
     }
 
     /// Ends one channel and tells its client why; the socket stays.
     pub(super) fn shut_down(&mut self, topic: &str, reason: &str) {
         if let Some(channel) = self.channels.get(topic) {
-            tracing::info!(code = %ErrorCode::ChannelShutdown, topic, reason, "channel closed");
+            let tenant = &*self.context.services.tenant.name;
+            tracing::info!(
+                code = %ErrorCode::ChannelShutdown, tenant, topic, reason,
+                "channel closed"
+            );
             self.context.services.metrics.error(ErrorCode::ChannelShutdown);
             join::farewell(&self.context, channel, reason);
             self.context.outbox.push(channel.closed(self.context.vsn));

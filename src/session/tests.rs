@@ -122,6 +122,7 @@ fn services(limits: Limits, config: Config) -> Arc<Services> {
         changes: no_changes(),
         metrics: metrics(),
         drain: Drain::new(),
+        sockets: Drain::new(),
         waves: Arc::new(Waves::new(Duration::from_secs(5))),
         config,
         hub,

@@ -1,10 +1,12 @@
 //! Logs and metrics. Neither ever holds a payload, a token or a row's values.
 
+mod counts;
 pub mod logging;
 pub mod process;
 pub mod series;
 
 /// Metrics are registered into one registry that is passed in, never a global.
+pub use self::counts::Counts;
 pub use prometheus_client::registry::Registry;
 
 /// The label of a series that belongs to one tenant.

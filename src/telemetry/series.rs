@@ -41,6 +41,11 @@ impl Summed {
         let own = self.by_tenant.get_or_create_owned(&tenant_label(name));
         Twin { own, all: self.all.clone() }
     }
+
+    /// Removes the series of a tenant that is served no more; the sum stays.
+    pub fn remove(&self, name: &str) {
+        self.by_tenant.remove(&tenant_label(name));
+    }
 }
 
 impl Twin {
@@ -130,6 +135,14 @@ impl Payloads {
         Sizes {
             own: self.by_tenant.get_or_create_owned(&own),
             all: self.all.get_or_create_owned(&Type { message_type }),
+        }
+    }
+
+    /// Removes the series of a tenant that is served no more; the sum stays.
+    pub fn remove(&self, tenant: &str) {
+        for kind in [Kind::Broadcast, Kind::Presence, Kind::PostgresChanges] {
+            let message_type = kind.as_str();
+            self.by_tenant.remove(&TenantType { tenant: tenant.to_owned(), message_type });
         }
     }
 }

@@ -94,11 +94,18 @@ impl Metrics {
         );
         metrics
     }
+
+    /// Removes the series of a tenant that is served no more.
+    pub fn remove(&self, tenant: &str) {
+        let labels = tenant_label(tenant);
+        self.partitions.remove(&labels);
+        self.last_run.remove(&labels);
+        self.errors.remove(&labels);
+    }
 }
 
-/// Starts the janitor; it ends when `drain` begins.
-pub fn spawn(config: Config, drain: &Drain, metrics: &Metrics) -> Handle {
-    let handle = Handle::default();
+/// Starts a janitor that does what `handle` asks for; it ends when `drain` begins.
+pub fn spawn(config: Config, handle: &Handle, drain: &Drain, metrics: &Metrics) {
     let labels = tenant_label(&config.tenant);
     let janitor = Janitor {
         config,
@@ -114,7 +121,6 @@ pub fn spawn(config: Config, drain: &Drain, metrics: &Metrics) -> Handle {
             () = signal.started() => {}
         }
     });
-    handle
 }
 
 impl Janitor {
@@ -147,7 +153,10 @@ impl Janitor {
         let client = session::connect(&self.config.connect, &config).await;
         let mut client = client.map_err(|error| {
             let error = reason(&error);
-            tracing::warn!(error, "the janitor cannot connect to the database");
+            tracing::warn!(
+                code = %ErrorCode::UnableToConnectToTenantDatabase, error,
+                "the janitor cannot connect to the database"
+            );
         })?;
         // First what is needed, then what is in the way.
         let created = partitions::create_missing(&mut client).await;

@@ -166,6 +166,15 @@ pub fn versions() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// See [`MigrateError`]; the database is then unchanged.
 pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, MigrateError> {
+    check_version(client).await?;
+    match install(client, options).await {
+        Err(MigrateError::Failed { file, source }) => Err(explain(client, file, source).await),
+        result => result,
+    }
+}
+
+/// Refuses a PostgreSQL that is too old.
+pub(super) async fn check_version(client: &pg::Client) -> Result<(), MigrateError> {
     let version = client
         .query_one(
             "select current_setting('server_version'), current_setting('server_version_num')::int",
@@ -176,10 +185,7 @@ pub async fn run(client: &mut pg::Client, options: &Options) -> Result<Report, M
     if version.get::<_, i32>(1) < 140_000 {
         return Err(MigrateError::TooOld(version.get(0)));
     }
-    match install(client, options).await {
-        Err(MigrateError::Failed { file, source }) => Err(explain(client, file, source).await),
-        result => result,
-    }
+    Ok(())
 }
 
 /// What an error of a file means, now that its transaction is undone. What the
@@ -268,7 +274,7 @@ async fn denied(client: &pg::Client, source: &pg::Error) -> MigrateError {
     MigrateError::Denied { user, message, remedy }
 }
 
-fn has_code(error: &pg::Error, code: &pg::SqlState) -> bool {
+pub(super) fn has_code(error: &pg::Error, code: &pg::SqlState) -> bool {
     error.code() == Some(code)
 }
 

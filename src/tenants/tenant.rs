@@ -30,6 +30,10 @@ pub struct Tenant {
     /// Counts up whenever all sockets are to go.
     disconnects: watch::Sender<u64>,
     keeps_rooms: AtomicBool,
+    /// Whether somebody needs the database's stream.
+    wants_stream: watch::Sender<bool>,
+    /// Nobody is served any more under this tenant.
+    is_over: AtomicBool,
 }
 
 /// What an operator may change while a tenant is served.
@@ -56,6 +60,8 @@ impl Tenant {
             terms: RwLock::new(terms),
             disconnects: watch::Sender::new(0),
             keeps_rooms: AtomicBool::new(false),
+            wants_stream: watch::Sender::new(true),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -125,7 +131,31 @@ impl Tenant {
     /// Changes when all sockets are to go. Take it before looking at the terms:
     /// a change in between is then seen.
     pub fn disconnects(&self) -> watch::Receiver<u64> {
-        self.disconnects.subscribe()
+        let mut disconnects = self.disconnects.subscribe();
+        if self.is_over.load(Ordering::Acquire) {
+            disconnects.mark_changed();
+        }
+        disconnects
+    }
+
+    /// The tenant is served under another of these, or no more: all sockets are
+    /// to go, and so is one that is only just being opened.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.disconnect_all();
+    }
+
+    /// Says whether the database's stream is wanted, from now on.
+    pub fn want_stream(&self, want: bool) {
+        // Every join says so: mostly it is nothing new.
+        if *self.wants_stream.borrow() != want {
+            self.wants_stream.send_replace(want);
+        }
+    }
+
+    /// Whether the database's stream is wanted, to be watched.
+    pub fn wants_stream(&self) -> watch::Receiver<bool> {
+        self.wants_stream.subscribe()
     }
 }
 
@@ -147,6 +177,14 @@ mod tests {
         tenant.change(terms);
         assert_eq!((tenant.max_payload_bytes(), tenant.meters.joins.limit()), (1_500, 7));
         assert!(!disconnects.has_changed().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_comes_after_the_end_is_to_go() {
+        let tenant = tenant();
+        assert!(!tenant.disconnects().has_changed().unwrap());
+        tenant.end();
+        assert!(tenant.disconnects().has_changed().unwrap());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::{
     client::{Client, user_broadcast},
+    eventually,
     server::World,
     tokens::{SECRET, expiring, token},
 };
@@ -79,4 +80,33 @@ async fn no_token_payload_or_row_value_is_logged() {
     for secret in ["secretpresence", "secretnonsense", "secretframe", "secretfilter"] {
         assert!(!log.contains(secret), "{secret} was logged");
     }
+}
+
+#[tokio::test]
+async fn lines_begin_with_their_code_and_topics_of_requests_are_not_told() {
+    let mut world = World::start("").await;
+    let mut client = world.client().await;
+    client.ask_join("realtime:refused", json!({ "private": true })).await;
+    eventually("the stream runs", async || {
+        world.server.log().contains("\"streaming\"").then_some(())
+    })
+    .await;
+    world.postgres.kill9().await;
+    let bearer = format!("Bearer {}", token("anon"));
+    let headers = [("Authorization", &*bearer), ("Content-Type", "application/json")];
+    let body = json!({ "messages": [
+        { "topic": "secrettopic", "event": "e", "payload": {}, "private": true },
+    ] });
+    let body = body.to_string();
+    let answer = world.server.call("POST", "/api/broadcast", &headers, body.as_bytes()).await;
+    assert_eq!(answer.unwrap().status, 202);
+    eventually("all of it is told", async || {
+        let log = world.server.log();
+        let told =
+            ["Unauthorized: join refused", "UnableToHandleBroadcast: private messages skipped"];
+        let down = "ReplicationConnectionDown: stream broke";
+        told.into_iter().chain([down]).all(|text| log.contains(text)).then_some(())
+    })
+    .await;
+    assert!(!world.server.log().contains("secrettopic"));
 }

@@ -265,8 +265,9 @@ async fn the_janitor_keeps_the_partitions_that_are_needed() {
     };
     let metrics = janitor::Metrics::default();
     // Two at once, as on two nodes.
-    let first = janitor::spawn(config.clone(), &bench.drain, &metrics);
-    janitor::spawn(config, &bench.drain, &metrics);
+    let (first, second) = (janitor::Handle::default(), janitor::Handle::default());
+    janitor::spawn(config.clone(), &first, &bench.drain, &metrics);
+    janitor::spawn(config, &second, &bench.drain, &metrics);
     let wanted = json!([-3, -2, -1, 0, 1, 2, 3]);
     eventually("order", async || (bench.value(names).await == wanted).then_some(())).await;
     eventually("expired messages go", async || {

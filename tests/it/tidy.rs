@@ -101,6 +101,26 @@ fn files_stay_short_or_say_why_not() {
 }
 
 #[test]
+fn warnings_and_errors_have_a_code() {
+    let mut faults = Vec::new();
+    for file in sources() {
+        let text = strip_comments(&fs::read_to_string(&file).unwrap());
+        let program = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        for level in ["tracing::warn!(", "tracing::error!("] {
+            for (at, start) in program.match_indices(level) {
+                let rest = &program[at + start.len()..];
+                let call = rest.split("\"").next().unwrap();
+                if !call.contains("code") {
+                    let line = rest.lines().next().unwrap();
+                    faults.push(format!("{}: {line}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "no code for runbooks:\n{}\n", faults.join("\n"));
+}
+
+#[test]
 fn test_files_start_with_a_doc_too() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let faults: Vec<String> =

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::{Chat, ChatError, call::Function},
+    error_code::ErrorCode,
     tenants::Caller,
 };
 
@@ -91,7 +92,10 @@ impl Chat {
             let answers = Box::pin(self.ask_all_as(caller, &query)).await?;
             let pages = answers.iter().map(|json| serde_json::from_str(json));
             let pages: Vec<Page> = pages.collect::<Result<_, _>>().map_err(|error| {
-                tracing::error!(%error, "a shard's list of rooms cannot be read");
+                tracing::error!(
+                    code = %ErrorCode::ErrorRunningQuery, %error,
+                    "a shard's list of rooms cannot be read"
+                );
                 ChatError::unavailable()
             })?;
             Box::pin(self.0.shards.reload()).await?;

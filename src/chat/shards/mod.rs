@@ -20,7 +20,7 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{postgres::pool::Pool, tenants::Caller};
+use crate::{error_code::ErrorCode, postgres::pool::Pool, tenants::Caller};
 
 pub(super) use self::map::Map;
 use self::shared::Shared;
@@ -95,7 +95,10 @@ impl Shards {
 
     pub(super) fn pool(&self, shard: usize) -> Result<&Pool, ChatError> {
         self.pools.get(shard).ok_or_else(|| {
-            tracing::error!(shard, "a bucket is in a shard that is not in ROWCAST_CHAT_SHARDS");
+            tracing::error!(
+                code = %ErrorCode::RealtimeDisabledForConfiguration, shard,
+                "a bucket is in a shard that is not in ROWCAST_CHAT_SHARDS"
+            );
             ChatError::unavailable()
         })
     }
@@ -203,7 +206,10 @@ impl Chat {
     async fn follow(&self) {
         tokio::time::sleep(RETRY).await;
         if let Err(error) = Box::pin(self.0.shards.reload()).await {
-            tracing::warn!(%error, "cannot read the map of the chat's shards");
+            tracing::warn!(
+                code = %ErrorCode::ErrorRunningQuery, %error,
+                "cannot read the map of the chat's shards"
+            );
         }
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     broadcast::{Message, PublishError},
+    error_code::ErrorCode,
     hub::Key,
     session::Services,
     topic::Topic,
@@ -101,8 +102,10 @@ pub async fn send_all(
                 tracing::debug!(topic, "private messages skipped: no permission");
             }
             Err(error) => {
-                let topic = topic.as_str();
-                tracing::info!(topic, %error, "private messages skipped");
+                let tenant = &*services.tenant.name;
+                let code = ErrorCode::UnableToHandleBroadcast;
+                tracing::info!(%code, tenant, %error, "private messages skipped: no answer");
+                tracing::debug!(topic = topic.as_str(), "private messages skipped: no answer");
             }
         }
     }

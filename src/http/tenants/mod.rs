@@ -1,16 +1,13 @@
-//! The admin API, as far as one tenant needs it: read it, change its limits,
-//! ask how it is, send its sockets away.
+//! The admin API: tenants are listed, read, made, changed, deleted, and asked how
+//! they are.
 //!
-//! Changes are kept in memory: a restart goes back to the settings. Tenants are
-//! neither made nor deleted here, and secrets and the database come from the
-//! settings alone.
+//! What it does depends on where tenants come from: see [`Operator`]. Here is
+//! only HTTP: who may call, and what is answered.
 
+mod one;
 mod record;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc};
 
 use axum::{
     Router,
@@ -21,72 +18,110 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use serde_json::{Value, json};
-use uuid::Uuid;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
 
-use crate::{
-    postgres::pool::Pool, replication::status::Handle, runtime::clock, session::Services,
-    tenants::Terms,
-};
-
-use self::record::Record;
+pub use self::one::{One, answers};
 use super::{
     State,
     error::{self, ApiError},
     metrics::Guard,
 };
+use crate::tenants::Tenant;
 
-/// The database may take this long to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What operators may ask about and change.
+/// What operators may do, and who they are.
 #[derive(Debug)]
 pub struct Admin {
     guard: Guard,
-    pool: Pool,
-    stream: Handle,
-    id: Uuid,
-    since: String,
-    defaults: Terms,
-    record: Mutex<Record>,
+    operator: Arc<dyn Operator>,
+}
+
+/// Does what operators ask for. [`One`] does it for the tenant of the settings;
+/// where there are many it is implemented above.
+pub trait Operator: fmt::Debug + Send + Sync {
+    /// The tenant of that name, if it is served now.
+    fn tenant(&self, id: &str) -> Option<Arc<Tenant>>;
+    /// All tenants.
+    fn list(&self) -> Doing<'_, Vec<Value>>;
+    /// The tenant of that name; [`Trouble::Unknown`] if there is none.
+    fn show<'a>(&'a self, id: &'a str) -> Doing<'a, Value>;
+    /// Makes a tenant or changes it, as the body of a request says; `id` is the
+    /// one that the path names.
+    fn put<'a>(&'a self, id: Option<&'a str>, body: &'a Value) -> Doing<'a, Stored>;
+    /// Deletes a tenant, if it is there.
+    fn delete<'a>(&'a self, id: &'a str) -> Doing<'a, ()>;
+    /// Sends all sockets of a tenant away and begins anew with everything.
+    fn reload<'a>(&'a self, id: &'a str) -> Doing<'a, ()>;
+    /// Closes the connections to a tenant's database until somebody joins.
+    fn shutdown<'a>(&'a self, id: &'a str) -> Doing<'a, ()>;
+    /// How a tenant is.
+    fn health<'a>(&'a self, id: &'a str) -> Doing<'a, Health>;
+}
+
+/// Something that is being done.
+pub type Doing<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
+
+/// Why it is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// There is no such tenant.
+    #[error("no such tenant")]
+    Unknown,
+    /// This server does not do that.
+    #[error("not where there is one tenant")]
+    NotHere,
+    /// Some fields are wrong; nothing was changed.
+    #[error("some fields are wrong")]
+    Invalid(Map<String, Value>),
+    /// It was stored, but its database is not ready.
+    #[error("{0}")]
+    NotReady(String),
+    /// Tenants cannot be looked up now.
+    #[error("tenants cannot be looked up now")]
+    Unavailable,
+    /// Something else went wrong, and is in the log.
+    #[error("it failed")]
+    Failed,
+}
+
+/// A tenant that was stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// As operators see it.
+    pub resource: Value,
+    /// It is new.
+    pub created: bool,
+}
+
+/// How a tenant is.
+#[derive(Debug, Clone, Copy)]
+pub struct Health {
+    /// Nothing is wrong that anybody would notice.
+    pub healthy: bool,
+    /// Its database answers.
+    pub connected: bool,
+    /// Changes of the database flow.
+    pub streaming: bool,
+    /// Users on all servers.
+    pub users: usize,
 }
 
 impl Admin {
-    /// The API of one tenant for those whom `guard` admits. `terms` are those
-    /// of the settings; `pool` and `stream` lead to its database.
-    pub fn new(guard: Guard, terms: Terms, pool: Pool, stream: Handle) -> Self {
-        let (id, since) = (Uuid::new_v4(), clock::iso8601(clock::unix_time()));
-        Self {
-            guard,
-            pool,
-            stream,
-            id,
-            since,
-            defaults: terms,
-            record: Mutex::new(Record::new(terms)),
-        }
+    /// The API for those whom `guard` admits.
+    pub fn new(guard: Guard, operator: Arc<dyn Operator>) -> Self {
+        Self { guard, operator }
     }
+}
 
-    fn resource(&self, name: &str, record: &Record) -> Value {
-        let mut fields = record.resource();
-        fields.insert("id".to_owned(), json!(self.id));
-        fields.insert("external_id".to_owned(), json!(name));
-        fields.insert("name".to_owned(), json!(name));
-        fields.insert("inserted_at".to_owned(), json!(self.since));
-        fields.insert("extensions".to_owned(), json!([]));
-        Value::Object(fields)
-    }
-
-    fn record(&self) -> Record {
-        *self.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn database_answers(&self) -> bool {
-        let lease = tokio::time::timeout(PATIENCE, Box::pin(self.pool.checkout())).await;
-        match lease {
-            Ok(Ok(lease)) => lease.simple_query("").await.is_ok(),
-            // Busy is alive.
-            Ok(Err(_)) | Err(_) => self.pool.in_use() > 0,
+impl From<Trouble> for ApiError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unknown => Self::NoSuchResource,
+            Trouble::NotHere => Self::NotFound,
+            Trouble::Invalid(fields) => Self::Fields(Value::Object(fields)),
+            Trouble::NotReady(why) => Self::Fields(json!({ "database": [why] })),
+            Trouble::Unavailable => Self::Unavailable,
+            Trouble::Failed => Self::Internal,
         }
     }
 }
@@ -94,9 +129,10 @@ impl Admin {
 /// The routes below `/api/tenants`.
 pub(super) fn routes(state: Arc<State>) -> Router<Arc<State>> {
     Router::new()
-        .route("/tenants", get(list))
-        .route("/tenants/{id}", get(show).put(change).patch(change))
+        .route("/tenants", get(list).post(create))
+        .route("/tenants/{id}", get(show).put(change).patch(change).delete(delete))
         .route("/tenants/{id}/reload", post(reload))
+        .route("/tenants/{id}/shutdown", post(shutdown))
         .layer(middleware::from_fn_with_state(state, admit))
         .route("/tenants/{id}/health", get(health))
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
@@ -118,20 +154,15 @@ async fn admit(
 type Answer = Result<Response, ApiError>;
 type Id = extract::Path<String>;
 
-fn find<'a>(state: &'a State, id: &str) -> Result<&'a Arc<Services>, ApiError> {
-    state.directory.named(id).ok_or(ApiError::NoSuchResource)
-}
-
 /// `GET /api/tenants`: all of them.
 #[utoipa::path(
     get, path = "/api/tenants", tag = "tenants", summary = "List the tenants",
     responses((status = 200, description = "All tenants"), (status = 403, description = "No operator's token")),
     security(("operator" = [])),
 )]
-pub(super) async fn list(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let (admin, name) = (&state.admin, state.directory.name());
-    let all = json!({ "data": [admin.resource(name, &admin.record())] });
-    error::json(StatusCode::OK, &all)
+pub(super) async fn list(extract::State(state): extract::State<Arc<State>>) -> Answer {
+    let all = state.admin.operator.list().await?;
+    Ok(error::json(StatusCode::OK, &json!({ "data": all })))
 }
 
 /// `GET /api/tenants/{id}`.
@@ -149,19 +180,40 @@ pub(super) async fn show(
     extract::State(state): extract::State<Arc<State>>,
     extract::Path(id): Id,
 ) -> Answer {
-    let name = &find(&state, &id)?.tenant.name;
-    let body = json!({ "data": state.admin.resource(name, &state.admin.record()) });
-    Ok(error::json(StatusCode::OK, &body))
+    let resource = state.admin.operator.show(&id).await?;
+    Ok(error::json(StatusCode::OK, &json!({ "data": resource })))
+}
+
+/// `POST /api/tenants`: makes a tenant, or changes the one of that `external_id`.
+#[utoipa::path(
+    post, path = "/api/tenants", tag = "tenants", summary = "Make a tenant",
+    description = "Where tenants come from a database; changes the tenant if there is one of that `external_id`.",
+    request_body = crate::http::openapi::TenantChange,
+    responses(
+        (status = 200, description = "The tenant afterwards", body = crate::http::openapi::TenantAnswer),
+        (status = 201, description = "The new tenant", body = crate::http::openapi::TenantAnswer),
+        (status = 403, description = "No operator's token"),
+        (status = 404, description = "This server has one tenant"),
+        (status = 422, description = "Some fields are wrong, or the tenant was stored and its database is not ready", body = crate::http::openapi::Errors),
+    ),
+    security(("operator" = [])),
+)]
+pub(super) async fn create(
+    extract::State(state): extract::State<Arc<State>>,
+    body: Bytes,
+) -> Answer {
+    put(&state, None, &body).await
 }
 
 /// `PUT` or `PATCH /api/tenants/{id}`: changes what is sent and nothing else.
 #[utoipa::path(
     put, path = "/api/tenants/{id}", tag = "tenants", summary = "Change a tenant",
-    description = "Fields that are not sent stay; null goes back to the server's settings. Changes last until the server restarts.",
+    description = "Fields that are not sent stay; null goes back to the server's settings. Where tenants come from a database the tenant is made if it is not there; otherwise changes last until the server restarts.",
     params(("id" = String, Path, description = "The tenant's `external_id`")),
     request_body = crate::http::openapi::TenantChange,
     responses(
         (status = 200, description = "The tenant afterwards", body = crate::http::openapi::TenantAnswer),
+        (status = 201, description = "The new tenant", body = crate::http::openapi::TenantAnswer),
         (status = 403, description = "No operator's token"),
         (status = 404, description = "No such tenant", body = crate::http::openapi::Message),
         (status = 422, description = "Some fields are wrong; nothing was changed", body = crate::http::openapi::Errors),
@@ -173,27 +225,39 @@ pub(super) async fn change(
     extract::Path(id): Id,
     body: Bytes,
 ) -> Answer {
-    let (services, admin) = (find(&state, &id)?, &state.admin);
-    let body: Value = serde_json::from_slice(&body).map_err(|_| ApiError::BadRequest)?;
-    let changes = body
-        .get("tenant")
-        .and_then(Value::as_object)
-        .ok_or_else(|| ApiError::Fields(json!({ "tenant": ["can't be blank"] })))?;
-    let record = {
-        let mut record = admin.record.lock().unwrap_or_else(PoisonError::into_inner);
-        *record = record
-            .changed(changes, &admin.defaults)
-            .map_err(|faults| ApiError::Fields(Value::Object(faults)))?;
-        // Under the lock, so that of two changes the last one is in force.
-        services.tenant.change(record.terms);
-        *record
-    };
-    tracing::info!(tenant = %id, fields = ?changes.keys().collect::<Vec<_>>(), "tenant changed");
-    let body = json!({ "data": admin.resource(&services.tenant.name, &record) });
-    let mut response = error::json(StatusCode::OK, &body);
-    let location = HeaderValue::from_str(&format!("/api/tenants/{}", admin.id));
+    put(&state, Some(&id), &body).await
+}
+
+async fn put(state: &State, id: Option<&str>, body: &Bytes) -> Answer {
+    let body: Value = serde_json::from_slice(body).map_err(|_| ApiError::BadRequest)?;
+    let Stored { resource, created } = state.admin.operator.put(id, &body).await?;
+    let location = resource.get("id").and_then(Value::as_str).unwrap_or_default();
+    let location = HeaderValue::from_str(&format!("/api/tenants/{location}"));
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = error::json(status, &json!({ "data": resource }));
     response.headers_mut().extend(location.ok().map(|location| (LOCATION, location)));
     Ok(response)
+}
+
+/// `DELETE /api/tenants/{id}`.
+#[utoipa::path(
+    delete, path = "/api/tenants/{id}", tag = "tenants", summary = "Delete a tenant",
+    description = "Where tenants come from a database. Its sockets are closed and its replication slot is dropped; what is in its database stays.",
+    params(("id" = String, Path, description = "The tenant's `external_id`")),
+    responses(
+        (status = 204, description = "It is not there any more"),
+        (status = 403, description = "No operator's token"),
+        (status = 404, description = "This server has one tenant"),
+    ),
+    security(("operator" = [])),
+)]
+pub(super) async fn delete(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Path(id): Id,
+) -> Result<StatusCode, ApiError> {
+    state.admin.operator.delete(&id).await?;
+    tracing::info!(tenant = %id, "tenant deleted");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /api/tenants/{id}/reload`: sockets go and come back.
@@ -211,13 +275,34 @@ pub(super) async fn reload(
     extract::State(state): extract::State<Arc<State>>,
     extract::Path(id): Id,
 ) -> Result<StatusCode, ApiError> {
-    find(&state, &id)?.tenant.disconnect_all();
+    state.admin.operator.reload(&id).await?;
     tracing::info!(tenant = %id, "tenant reloaded");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/tenants/{id}/health`. The tenant's own clients may ask too: health
-/// checks of containers come with their public key.
+/// `POST /api/tenants/{id}/shutdown`: the database is left alone until somebody joins.
+#[utoipa::path(
+    post, path = "/api/tenants/{id}/shutdown", tag = "tenants", summary = "Disconnect from the database",
+    description = "Sockets stay; the next join connects again. Changes that commit meanwhile are not delivered.",
+    params(("id" = String, Path, description = "The tenant's `external_id`")),
+    responses(
+        (status = 204, description = "Done"),
+        (status = 403, description = "No operator's token"),
+        (status = 404, description = "No such tenant", body = crate::http::openapi::Message),
+    ),
+    security(("operator" = [])),
+)]
+pub(super) async fn shutdown(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Path(id): Id,
+) -> Result<StatusCode, ApiError> {
+    state.admin.operator.shutdown(&id).await?;
+    tracing::info!(tenant = %id, "tenant disconnected from its database");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/tenants/{id}/health`. The clients of a tenant that is served may ask
+/// too: health checks of containers come with their public key.
 #[utoipa::path(
     get, path = "/api/tenants/{id}/health", tag = "tenants", summary = "Whether a tenant is served",
     params(("id" = String, Path, description = "The tenant's `external_id`")),
@@ -234,17 +319,19 @@ pub(super) async fn health(
     headers: HeaderMap,
 ) -> Answer {
     let guard = &state.admin.guard;
-    let services = match state.directory.named(&id) {
-        Some(services) if guard.admits_client(&headers, &services.tenant) => services,
-        None if guard.admits(&headers) => return Err(ApiError::NoSuchResource),
-        _ => return Err(ApiError::Forbidden),
+    let may = match state.admin.operator.tenant(&id) {
+        Some(tenant) => guard.admits_client(&headers, &tenant),
+        None => guard.admits(&headers),
     };
-    let connected = state.admin.database_answers().await;
+    if !may {
+        return Err(ApiError::Forbidden);
+    }
+    let Health { healthy, connected, streaming, users } = state.admin.operator.health(&id).await?;
     let body = json!({ "data": {
-        "healthy": connected,
+        "healthy": healthy,
         "db_connected": connected,
-        "replication_connected": connected && state.admin.stream.is_live(),
-        "connected_cluster": services.tenant.meters.all_users(),
+        "replication_connected": streaming,
+        "connected_cluster": users,
         "region": "local",
         "node": "local",
     }});

@@ -22,6 +22,7 @@ use super::{
     verdicts::Verdicts,
 };
 use crate::{
+    error_code::ErrorCode,
     postgres::{pool::Pool, session::is_transient_sqlstate},
     postgres_changes::image::Image,
     telemetry::reason,
@@ -125,7 +126,10 @@ impl Judge {
 
     async fn ask(&self, script: &str) -> Result<Vec<Answer>, Failure> {
         let mut lease = Box::pin(self.pool.checkout()).await.map_err(|error| {
-            tracing::warn!(error = reason(&error), "cannot judge rows by policies, trying again");
+            tracing::warn!(
+                code = %ErrorCode::ErrorRunningQuery, error = reason(&error),
+                "cannot judge rows by policies, trying again"
+            );
             Failure::Away
         })?;
         lease.mark_dirty();
@@ -146,7 +150,10 @@ impl Judge {
                     Err(Failure::Broken)
                 }
                 Some(code) => {
-                    tracing::warn!(code, "cannot judge rows by policies, trying again");
+                    tracing::warn!(
+                        code = %ErrorCode::ErrorRunningQuery, sqlstate = code,
+                        "cannot judge rows by policies, trying again"
+                    );
                     Err(Failure::Away)
                 }
                 None => Err(Failure::Broken),

@@ -12,6 +12,7 @@ use crate::{
         log::{Entry, Head, LogError},
         redis::Log,
     },
+    error_code::ErrorCode,
     runtime::{Drain, backoff::Backoff},
     telemetry::reason,
 };
@@ -90,7 +91,10 @@ impl<S: ChangeSink> Follower<S> {
                 stopped = Box::pin(self.read(&mut backoff)) => stopped,
             };
             if !std::mem::replace(&mut was_told, self.is_interrupted()) || self.is_live() {
-                tracing::warn!(error = reason(&stopped), "changes cannot be read, trying again");
+                tracing::warn!(
+                    code = %ErrorCode::ReplicationConnectionDown, error = reason(&stopped),
+                    "changes cannot be read, trying again"
+                );
             }
             self.interrupted(&stopped);
             tokio::select! {

@@ -19,6 +19,7 @@ use crate::{
         log::{About, EntryId, Known, LogError, Turn},
         redis::Log,
     },
+    error_code::ErrorCode,
     runtime::backoff::Backoff,
     telemetry::reason,
 };
@@ -137,7 +138,10 @@ impl Owner {
             if least != slowest {
                 (slowest, since) = (least, Instant::now());
             } else if since.elapsed() > LAGGARD {
-                tracing::warn!("a server does not keep up with the changes and will miss some");
+                tracing::warn!(
+                    code = %ErrorCode::RealtimeNodeDisconnected,
+                    "a server does not keep up with the changes and will miss some"
+                );
                 return self.lock().read_up_to(EntryId(u64::MAX, u64::MAX));
             }
             sleep(LOOK).await;
@@ -155,7 +159,10 @@ impl ChangeSink for Owner {
             Ok(turn) => turn,
             // The first batch will fail and the stream start over.
             Err(error) => {
-                tracing::warn!(error = reason(&error), "cannot take the log over");
+                tracing::warn!(
+                    code = %ErrorCode::RealtimeNodeDisconnected, error = reason(&error),
+                    "cannot take the log over"
+                );
                 self.lock().turn = None;
                 return;
             }
@@ -188,7 +195,10 @@ impl ChangeSink for Owner {
             self.hold(&turn.history).await;
         }
         if let Err(error) = self.append(&turn, &entries, end).await {
-            tracing::warn!(error = reason(&error), "changes cannot be shared");
+            tracing::warn!(
+                code = %ErrorCode::RealtimeNodeDisconnected, error = reason(&error),
+                "changes cannot be shared"
+            );
             self.lock().turn = None;
             return Err(Undelivered);
         }
