@@ -2,8 +2,8 @@
 //
 //     node split.mjs URL OTHER        prints its own address and serves until it is stopped
 //
-// Sockets go to the two in turn. Requests go to the other; those of the admin API, which a server
-// keeps for itself, go to both, and the first one answers.
+// Sockets go to the two in turn. Requests go to the second; those of the admin API to the first, so
+// that the other one has to hear of them.
 import { connect, createServer } from 'node:net'
 
 const servers = process.argv.slice(2).map((url) => new URL(url))
@@ -26,18 +26,13 @@ const serve = (client) => {
     const isAdmin = / \/api\/tenants/.test(head.split('\r\n')[0])
     const start = Buffer.concat([Buffer.from(isSocket ? head : closing(head), 'latin1'), waiting.subarray(end)])
     const answers = isSocket ? servers[sockets++ % 2] : isAdmin ? servers[0] : servers[1]
-    const to = (url) => {
-      const upstream = connect(url.port, url.hostname)
-      upstream.on('error', () => client.destroy())
-      upstream.write(start)
-      client.pipe(upstream)
-      return upstream
-    }
-    const upstream = to(answers)
+    const upstream = connect(answers.port, answers.hostname)
+    upstream.on('error', () => client.destroy())
+    upstream.write(start)
+    client.pipe(upstream)
     upstream.pipe(client)
     upstream.on('close', () => client.destroy())
     client.on('close', () => upstream.destroy())
-    if (isAdmin) to(servers[1]).resume()
     client.resume()
   })
 }
