@@ -12,6 +12,7 @@ too. Links to other files of the repository need SOURCE_URL, where these can be 
 import html
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,11 +21,13 @@ SOURCE = os.environ.get("SOURCE_URL", "").rstrip("/")
 ORDER = ["README", "docs/protocol", "docs/channels", "docs/broadcast", "docs/postgres-changes", "docs/chat",
          "docs/migrate-from-supabase", "docs/operations", "docs/performance", "docs/architecture", "CHANGELOG"]
 
+PICTURES = {".jpg", ".png", ".svg"}
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --faint: #8882; }
 body { font: 16px/1.6 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 0 1rem; display: flex; gap: 3rem; }
 nav { flex: 0 0 13rem; padding: 1.5rem 0; } nav ul { list-style: none; padding: 0; margin: 0 0 1.5rem; }
-nav [aria-current] { font-weight: 600; text-decoration: none; color: inherit; } main { min-width: 0; flex: 1; padding-bottom: 4rem; }
+nav [aria-current] { font-weight: 600; text-decoration: none; color: inherit; } main { min-width: 0; flex: 1; padding-bottom: 4rem; } img { max-width: 100%; }
 h1, h2, h3 { line-height: 1.25; margin-top: 2em; } h1 { margin-top: 1rem; }
 pre { background: var(--faint); padding: .8rem 1rem; overflow-x: auto; border-radius: 6px; }
 code { font: .88em/1.5 ui-monospace, monospace; background: var(--faint); border-radius: 4px; padding: .1em .3em; }
@@ -60,6 +63,10 @@ def inline(text, link):
             return found[1]
         return keep(f'<a href="{html.escape(address)}">') + found[1] + keep("</a>")
 
+    def picture(found):
+        return keep(f'<img src="{html.escape(link(found[2]))}" alt="{html.escape(found[1])}">')
+
+    text = re.sub(r"!\[([^\]]*)\]\(([^)\s]+)\)", picture, text)
     text = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", anchor, text)
     text = re.sub(r"&lt;(https?://[^\s&]+)&gt;", r'<a href="\1">\1</a>', text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
@@ -143,7 +150,7 @@ def blocks(lines, link):
                 while at < len(lines) and not lines[at].strip():
                     at += 1
             out.append(f"<{kind}>" + "\n".join(items) + f"</{kind}>")
-        elif line.startswith((">", "![", "---", "===")):
+        elif line.startswith((">", "---", "===")):
             raise Fault(f"this form is not known: {line[:60]}")
         else:
             first = at
@@ -190,6 +197,9 @@ def main():
             if not file.exists():
                 faults.append(f"{name}: {address} does not exist")
                 return address
+            if file.suffix in PICTURES:
+                shutil.copy(file, target / file.name)
+                return file.name
             other = str(file.relative_to(ROOT)).removesuffix(".md")
             if other not in sources:
                 # Files of the repository that are no page.

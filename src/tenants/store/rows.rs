@@ -30,7 +30,7 @@ pub(super) const SELECT: &str = "select id, external_id, coalesce(name, external
       from extensions where tenant_external_id = external_id), '[]') \
     from tenants";
 
-/// The columns that [`write`] sets, beside the keys and the times.
+/// The columns that [`write()`] sets, beside the keys and the times.
 const COLUMNS: [&str; 19] = [
     "name",
     "jwt_secret",
